@@ -1,0 +1,195 @@
+"""`cdp events import`: a file of events through the batch endpoint, resumable and idempotent."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.cli.remote import Target, target
+from app.cli.runtime import Problem, out
+from app.cli.sender import MAX_BATCH_BYTES, Result, Sender, Totals
+from app.settings import read_settings
+
+app = typer.Typer(help="Events: import a file.", no_args_is_help=True)
+
+
+class Checkpoint(msgspec.Struct):
+    """How far an import got: kept beside the file until it is done."""
+
+    size_bytes: int
+    """Of the file; another size means another file, and a start from the beginning."""
+    line: int
+    """Every line up to this one has its verdict."""
+    totals: Totals
+
+
+class Batch(msgspec.Struct, frozen=True):
+    items: list[bytes]
+    lines: list[int]
+    last_line: int
+    position: int
+    """In the file as it lies on disk, for the progress bar."""
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="FILE.ndjson or FILE.ndjson.gz")
+    ],
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", "-t", help="Import for this tenant, with a passing key."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", envvar="CDP_KEY", help="Import with this API key.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", envvar="CDP_URL", help="A service elsewhere.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=2000, help="Events a request.")
+    ] = 500,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, max=16, help="Requests under way at once.")
+    ] = 4,
+) -> None:
+    """Import events, one JSON object a line, through the batch endpoint.
+
+    Stop it whenever you like: the same command goes on where it was, and what was delivered twice
+    is only a duplicate. Refused lines are written with their reasons to FILE.rejects.ndjson.
+    """
+    settings = read_settings()
+
+    async def run() -> Totals:
+        async with target(settings, tenant=tenant, key=key, url=url, purpose="import") as there:
+            return await _import(file, there, batch_size, connections)
+
+    totals = asyncio.run(run())
+    out.print(str(totals))
+    if totals.error:
+        out.print(f"refused lines, with reasons: {_rejects_file(file)}")
+        raise typer.Exit(1)
+
+
+async def _import(file: Path, there: Target, batch_size: int, connections: int) -> Totals:
+    checkpoint = _read_checkpoint(file)
+    if checkpoint.line:
+        out.print(f"going on after line {checkpoint.line:,}")
+    else:
+        _rejects_file(file).unlink(missing_ok=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[totals]}"),
+        console=out,
+    )
+    batches = _batches(file, checkpoint.line, batch_size)
+    with progress, _rejects_file(file).open("ab") as rejects:
+        bar = progress.add_task("importing", total=checkpoint.size_bytes, totals="")
+        async with Sender(there.url, there.key, connections) as sender:
+            verdicts = sender.deliver_each(batches, lambda batch: batch.items, connections)
+            async for batch, results in verdicts:
+                checkpoint.totals.add(results)
+                _write_rejects(rejects, batch, results)
+                checkpoint.line = batch.last_line
+                _write_checkpoint(file, checkpoint)
+                progress.update(bar, completed=batch.position, totals=str(checkpoint.totals))
+        progress.update(bar, completed=checkpoint.size_bytes)
+    _checkpoint_file(file).unlink(missing_ok=True)
+    if not _rejects_file(file).stat().st_size:
+        _rejects_file(file).unlink()
+    return checkpoint.totals
+
+
+def _batches(file: Path, after_line: int, batch_size: int) -> Iterator[Batch]:
+    """The file's events from that line on, in requests of a legal size; memory stays constant."""
+    items: list[bytes] = []
+    lines: list[int] = []
+    size = number = position = 0
+    with file.open("rb") as raw:
+        for number, line in enumerate(_lines(raw, file), start=1):
+            line = line.strip()
+            if number <= after_line or not line:
+                continue
+            if items and (len(items) == batch_size or size + len(line) > MAX_BATCH_BYTES):
+                position = raw.tell()
+                yield Batch(items, lines, lines[-1], position)
+                items, lines, size = [], [], 0
+            items.append(_as_item(line))
+            lines.append(number)
+            size += len(line) + 1
+        if items:
+            yield Batch(items, lines, number, raw.tell())
+
+
+def _as_item(line: bytes) -> bytes:
+    """The line, if it is one JSON value; else its text as a JSON string.
+
+    A broken line must not break the body that it travels in, nor pass for two events. As a string
+    it is refused and kept in quarantine like any other bad event.
+    """
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.encode(line.decode(errors="replace"))
+    return line
+
+
+def _lines(raw: IO[bytes], file: Path) -> Iterator[bytes]:
+    if file.suffix != ".gz":
+        yield from raw
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as plain:
+            yield from plain
+    except (OSError, EOFError, zlib.error) as error:
+        raise Problem(f"{file} is no whole gzip file: {error}") from None
+
+
+def _write_rejects(rejects: IO[bytes], batch: Batch, results: list[Result]) -> None:
+    """One line a refused event: its line, the reasons, the event as it was."""
+    for item, line, result in zip(batch.items, batch.lines, results, strict=True):
+        if result.status == "error":
+            row = {
+                "line": line,
+                "error_code": result.error_code,
+                "message": result.message,
+                "errors": result.errors,
+                "event": item.decode(errors="replace"),
+            }
+            rejects.write(msgspec.json.encode(row) + b"\n")
+    rejects.flush()
+
+
+def _rejects_file(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(".gz").removesuffix(".ndjson") + ".rejects.ndjson")
+
+
+def _checkpoint_file(file: Path) -> Path:
+    return file.with_name(file.name + ".import-checkpoint")
+
+
+def _read_checkpoint(file: Path) -> Checkpoint:
+    size = file.stat().st_size
+    with suppress(OSError, msgspec.DecodeError):
+        found = msgspec.json.decode(_checkpoint_file(file).read_bytes(), type=Checkpoint)
+        if found.size_bytes == size:
+            return found
+    return Checkpoint(size, 0, Totals())
+
+
+def _write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
+    temporary = _checkpoint_file(file).with_suffix(".part")
+    temporary.write_bytes(msgspec.json.encode(checkpoint))
+    temporary.replace(_checkpoint_file(file))

@@ -1,0 +1,10 @@
+"""The one place that asks what time it is. Never returns a naive time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,43 @@
+"""The one place that reads the driver's exceptions: what a failure means for the caller."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import asyncpg
+
+
+class Failure(Enum):
+    RETRY = auto()
+    """Rolled back because of others (deadlock, serialisation): the same again may pass."""
+    AWAY = auto()
+    """Postgres cannot be reached, is stopping, or did not answer in time."""
+    DATA = auto()
+    """Something in the rows themselves."""
+
+
+_RETRY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
+)
+
+DRIVER_ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, *_AWAY)
+"""Everything that a statement or an acquire can raise."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What this driver error means. Never reads a message or a constraint's name."""
+    if isinstance(error, _RETRY):
+        return Failure.RETRY
+    if isinstance(error, asyncpg.DataError) or not isinstance(error, _AWAY):
+        return Failure.DATA
+    return Failure.AWAY

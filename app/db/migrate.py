@@ -1,0 +1,56 @@
+"""Brings a database to the newest schema. Safe to run from several processes at once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from app.db.partitions import make_partitions
+from app.db.pool import Connection, close_pool, open_pool
+from app.db.transaction import transaction
+
+_ONE_AT_A_TIME = 0x636470
+"""Advisory lock: two processes that migrate at once would both run the same migration."""
+
+
+class MigrationError(RuntimeError):
+    """A migration failed; the database is as it was before."""
+
+
+async def pending_migrations(connection: Connection) -> list[str]:
+    """The ids of the migrations that this database has not seen. Changes nothing."""
+    from piccolo.apps.migrations.commands.base import BaseMigrationManager
+
+    from app.db.piccolo_app import APP_CONFIG
+
+    there = await connection.fetchval("select to_regclass('migration') is not null")
+    rows = await connection.fetch("select name from migration") if there else []
+    manager = BaseMigrationManager()
+    modules = manager.get_migration_modules(APP_CONFIG.resolved_migrations_folder_path)
+    return sorted(set(manager.get_migration_ids(modules)) - {row["name"] for row in rows})
+
+
+async def migrate(database_url: str, *, months_ahead: int = 3) -> list[str]:
+    """Run what has not been run yet, all in one transaction, and make partitions ahead.
+
+    returns  the ids of the migrations that ran now.
+    """
+    from piccolo.apps.migrations.commands.forwards import run_forwards
+    from piccolo.apps.migrations.tables import Migration
+
+    pool = await open_pool(database_url, max_size=2, command_seconds=600)
+    try:
+        async with transaction() as connection:
+            await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
+            await Migration.create_table(if_not_exists=True)
+            before = await Migration.get_migrations_which_ran(app_name="cdp")
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                result = await run_forwards("cdp")
+            if not result.success:
+                raise MigrationError(result.message or said.getvalue())
+            after = await Migration.get_migrations_which_ran(app_name="cdp")
+        async with pool.acquire() as connection:
+            await make_partitions(connection, months_ahead)
+        return [migration_id for migration_id in after if migration_id not in before]
+    finally:
+        await close_pool(pool)

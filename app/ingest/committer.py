@@ -1,0 +1,211 @@
+"""Group commit: requests that wait together share one transaction.
+
+A few lanes take turns: a lane takes whatever waits for one tenant and commits it; the next flush
+starts as soon as a lane is free, there is no timer. Tenants take turns too, so a busy one cannot
+starve the others. Nothing is ever accepted into memory only: a caller is answered after the
+commit, or told to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+import structlog
+
+from app.access.keys import TenantSettings
+from app.db.failures import DRIVER_ERRORS, Failure, failure_of
+from app.db.pool import Pool
+from app.errors import AppError, ErrorCode
+from app.identity.queries import LostRace
+from app.ingest.event import Outcome, Refused
+from app.ingest.flush import flush
+from app.ingest.standing import Delivery
+from app.metrics import FLUSH_EVENTS, FLUSH_RETRIES, FLUSH_SECONDS, QUEUE_EVENTS
+from app.settings import Settings
+
+MAX_ATTEMPTS = 8
+"""Of a flush that lost a race: each loss means that another flush has committed."""
+
+log = structlog.get_logger()
+
+
+def unavailable(why: str) -> AppError:
+    return AppError(
+        ErrorCode.UNAVAILABLE,
+        f"{why}; try again with the same externalEventId",
+        headers={"Retry-After": "1"},
+    )
+
+
+class Submission:
+    """One request's judged items on their way to a commit. Never split over two flushes."""
+
+    __slots__ = ("deadline", "deliveries", "future", "size_bytes", "tenant")
+
+    def __init__(
+        self, tenant: TenantSettings, deliveries: Sequence[Delivery], deadline: float
+    ) -> None:
+        self.tenant = tenant
+        self.deliveries = deliveries
+        self.size_bytes = sum(delivery.size_bytes for delivery in deliveries)
+        self.deadline = deadline
+        self.future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+
+
+class Committer:
+    """The bounded queue of one worker and the lanes that empty it."""
+
+    def __init__(self, pool: Pool, settings: Settings, first_writer: int) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._queues: OrderedDict[int, deque[Submission]] = OrderedDict()
+        self._deadlines: deque[Submission] = deque()
+        self._events = 0
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._lanes = [
+            asyncio.create_task(self._lane(first_writer + lane))
+            for lane in range(settings.flush_lanes)
+        ]
+        self._watchdog = asyncio.create_task(self._watch())
+
+    async def deliver(
+        self, tenant: TenantSettings, deliveries: Sequence[Delivery]
+    ) -> list[Outcome]:
+        """Commit these; returns their outcomes in order once they are durable.
+
+        raises  AppError UNAVAILABLE when the queue is full, or Postgres does not answer in time.
+        """
+        if self._closing:
+            raise unavailable("the service is stopping")
+        submission = Submission(
+            tenant, deliveries, time.monotonic() + self._settings.answer_within_seconds
+        )
+        if self._events and (
+            self._events + len(deliveries) > self._settings.max_queue_events
+            or self._bytes + submission.size_bytes > self._settings.max_queue_bytes
+        ):
+            raise unavailable("the queue is full")
+        self._events += len(deliveries)
+        self._bytes += submission.size_bytes
+        self._queues.setdefault(tenant.tenant_id, deque()).append(submission)
+        self._deadlines.append(submission)
+        QUEUE_EVENTS.set(self._events)
+        self._wake.set()
+        return await submission.future
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.gather(*self._lanes)
+        self._watchdog.cancel()
+
+    async def _lane(self, writer: int) -> None:
+        while True:
+            group = self._take()
+            if group:
+                await self._commit(group, writer)
+            elif self._closing:
+                self._wake.set()
+                return
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+                await asyncio.sleep(0)  # let requests of this same turn of the loop join
+
+    def _take(self) -> list[Submission]:
+        """The oldest requests of the tenant whose turn it is, up to a flush's worth."""
+        while self._queues:
+            tenant_id, queue = self._queues.popitem(last=False)
+            group: list[Submission] = []
+            size = 0
+            while queue and (
+                not group or size + len(queue[0].deliveries) <= self._settings.max_flush_events
+            ):
+                submission = queue.popleft()
+                self._events -= len(submission.deliveries)
+                self._bytes -= submission.size_bytes
+                if not submission.future.done():
+                    group.append(submission)
+                    size += len(submission.deliveries)
+            if queue:
+                self._queues[tenant_id] = queue
+            QUEUE_EVENTS.set(self._events)
+            if group:
+                return group
+        return []
+
+    async def _commit(self, group: list[Submission], writer: int) -> None:
+        deliveries = [delivery for submission in group for delivery in submission.deliveries]
+        started = time.perf_counter()
+        try:
+            outcomes = await self._flush(group[0].tenant, deliveries, writer)
+        except AppError as error:
+            for submission in group:
+                if not submission.future.done():
+                    submission.future.set_exception(error)
+            return
+        except BaseException:
+            for submission in group:
+                submission.future.cancel()
+            raise
+        FLUSH_SECONDS.observe(time.perf_counter() - started)
+        FLUSH_EVENTS.observe(len(deliveries))
+        start = 0
+        for submission in group:
+            end = start + len(submission.deliveries)
+            if not submission.future.done():
+                submission.future.set_result(outcomes[start:end])
+            start = end
+
+    async def _flush(
+        self, tenant: TenantSettings, deliveries: list[Delivery], writer: int
+    ) -> list[Outcome]:
+        """Flush, again where a race was lost, in halves where one item is to blame."""
+        failure = Failure.RETRY
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                async with self._pool.acquire(
+                    timeout=self._settings.answer_within_seconds
+                ) as connection:
+                    return await flush(connection, tenant, deliveries, writer)
+            except LostRace:
+                FLUSH_RETRIES.labels("lost_race").inc()
+            except DRIVER_ERRORS as error:
+                failure = failure_of(error)
+                FLUSH_RETRIES.labels(failure.name.lower()).inc()
+                log.warning(
+                    "flush_failed",
+                    failure=failure.name,
+                    error=type(error).__name__,
+                    events=len(deliveries),
+                )
+                if failure is not Failure.RETRY:
+                    break
+        if failure is not Failure.DATA:
+            raise unavailable("the database is away or overloaded")
+        if len(deliveries) == 1:
+            log.error("event_failed", tenant=tenant.name, api_key_id=deliveries[0].api_key_id)
+            return [Refused(ErrorCode.INTERNAL_ERROR, (), "a fault of the service")]
+        half = len(deliveries) // 2
+        return await self._flush(tenant, deliveries[:half], writer) + await self._flush(
+            tenant, deliveries[half:], writer
+        )
+
+    async def _watch(self) -> None:
+        """Answer 503 to whoever waited too long; what is in flight may still be committed."""
+        while True:
+            await asyncio.sleep(0.1)
+            now = time.monotonic()
+            waiting = self._deadlines
+            while waiting and (waiting[0].future.done() or waiting[0].deadline <= now):
+                submission = waiting.popleft()
+                if not submission.future.done():
+                    submission.future.set_exception(
+                        unavailable("the database did not answer in time")
+                    )

@@ -1,0 +1,100 @@
+"""Takes events of one caller from bytes to durable outcomes: decode, judge, register, commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from app import clock
+from app.access import queries as access
+from app.access.directory import Directory
+from app.access.keys import Principal
+from app.db.failures import DRIVER_ERRORS
+from app.db.pool import Pool
+from app.errors import ErrorCode, Violation
+from app.ingest.committer import Committer, unavailable
+from app.ingest.decode import decode_event
+from app.ingest.event import Event, Judged, Outcome, Rejected
+from app.ingest.judge import Clock, Judge
+from app.ingest.standing import Delivery
+
+SLICE_ITEMS = 100
+"""Judged in one go; between slices other requests get their turn."""
+
+
+class Ingest:
+    """What both endpoints do once the caller is known and the body is there."""
+
+    def __init__(
+        self, pool: Pool, directory: Directory, judge: Judge, committer: Committer
+    ) -> None:
+        self._pool = pool
+        self._directory = directory
+        self._judge = judge
+        self._committer = committer
+
+    async def deliver(self, principal: Principal, items: Sequence[bytes]) -> list[Outcome]:
+        """Outcomes of these raw items, in order, durable.
+
+        raises  AppError UNAVAILABLE: nothing was promised, the caller comes back.
+        """
+        tenant_id = principal.tenant.tenant_id
+        sources = self._directory.sources(tenant_id)
+        at = Clock.at(clock.now())
+        judged: list[Judged] = []
+        for start in range(0, len(items), SLICE_ITEMS):
+            if start:
+                await asyncio.sleep(0)
+            for raw in items[start : start + SLICE_ITEMS]:
+                judged.append(self._judge.judge(decode_event(raw), raw, principal, sources, at))
+        unknown = {
+            item.source for item in judged if isinstance(item, Event) and item.source not in sources
+        }
+        if unknown:
+            sources = await self._register(principal, unknown)
+            judged = [
+                _over_limit(item, raw)
+                if isinstance(item, Event) and item.source not in sources
+                else item
+                for item, raw in zip(judged, items, strict=True)
+            ]
+        return await self._committer.deliver(
+            principal.tenant,
+            [
+                Delivery(item, principal.key_id, len(raw), sources.get(item.source or ""))
+                for item, raw in zip(judged, items, strict=True)
+            ],
+        )
+
+    async def _register(
+        self, principal: Principal, names: set[str]
+    ) -> dict[str, access.SourceSettings]:
+        """Sources seen for the first time, up to the tenant's limit."""
+        tenant = principal.tenant
+        held = self._directory.sources(tenant.tenant_id)
+        if len(held) >= tenant.max_sources:
+            return held
+        try:
+            async with self._pool.acquire(timeout=2) as connection:
+                sources = await access.register_sources(
+                    connection, tenant.tenant_id, sorted(names), tenant.max_sources
+                )
+        except DRIVER_ERRORS as error:
+            raise unavailable("the database is away or overloaded") from error
+        self._directory.replace_sources(tenant.tenant_id, sources)
+        return sources
+
+
+def _over_limit(event: Event, raw: bytes) -> Rejected:
+    return Rejected(
+        code=ErrorCode.VALIDATION_FAILED,
+        violations=(
+            Violation("/source", "source_limit_reached", "the tenant may have no more sources"),
+        ),
+        payload=raw,
+        source=event.source,
+        external_event_id=event.external_event_id,
+        event_type=event.event_type,
+        event_id=event.event_id,
+        fingerprint=event.fingerprint,
+    )

@@ -1,0 +1,105 @@
+"""Puts the service together. The only file that knows everything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
+
+from app.access.directory import Directory
+from app.access.rate import RateLimiter
+from app.api.rest.auth import Authenticator
+from app.api.rest.errors import exception_handlers
+from app.api.rest.events import EventsEndpoint
+from app.api.rest.health import Health, healthz, metrics, readyz
+from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH, docs_routes
+from app.background import Background, Refresher
+from app.db.failures import DRIVER_ERRORS
+from app.db.pool import close_pool, open_pool
+from app.ingest.committer import Committer
+from app.ingest.judge import Judge
+from app.ingest.service import Ingest
+from app.logs import configure_logs
+from app.process import die_with_parent, tune_garbage_collection
+from app.registry.catalog import Catalog
+from app.settings import Settings, read_settings
+
+WRITER_SLOTS = 64
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What one worker runs on, from its start to its stop."""
+
+    events: EventsEndpoint
+    health: Health
+    refresher: Refresher
+
+
+@asynccontextmanager
+async def run_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything; on the way out answer what is under way, then close.
+
+    Starts while Postgres is away too: not ready, until it is back.
+    """
+    assert settings.database_url is not None, "cdp serve sets it to the embedded Postgres"
+    pool = await open_pool(settings.database_url, max_size=settings.pool_size, min_size=0)
+    directory, catalog, limiter = Directory(), Catalog(), RateLimiter()
+    refresher = Refresher(pool, directory, catalog)
+    try:
+        await refresher.refresh()
+    except DRIVER_ERRORS:
+        pass  # background tries again; /readyz says no until then
+    committer = Committer(pool, settings, os.urandom(1)[0] * settings.flush_lanes % WRITER_SLOTS)
+    tune_garbage_collection()
+    background = Background(pool, refresher, limiter, settings)
+    try:
+        yield Services(
+            events=EventsEndpoint(
+                Ingest(pool, directory, Judge(catalog), committer),
+                Authenticator(directory, refresher.look_again),
+                limiter,
+                settings,
+            ),
+            health=Health(pool, refresher),
+            refresher=refresher,
+        )
+    finally:
+        await committer.close()
+        await background.close()
+        await close_pool(pool)
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The ASGI application of one worker."""
+    settings = settings or read_settings()
+    configure_logs(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        if multiprocessing.parent_process() is not None:
+            die_with_parent()
+        async with run_services(settings) as services:
+            app.state.services = services
+            app.state.health = services.health
+            yield
+
+    @asgi(EVENTS_PATH, copy_scope=False)
+    async def post_event(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["litestar_app"].state.services.events.single(scope, receive, send)
+
+    @asgi(BATCH_PATH, copy_scope=False)
+    async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["litestar_app"].state.services.events.batch(scope, receive, send)
+
+    return Litestar(
+        route_handlers=[post_event, post_batch, healthz, readyz, metrics, *docs_routes()],
+        lifespan=[lifespan],
+        exception_handlers=exception_handlers(),
+        openapi_config=None,
+        logging_config=None,
+    )

@@ -1,0 +1,26 @@
+-- The registry as workers and the command line read it.
+
+-- name: read_catalog
+-- The newest version of each type, and older ones that are still accepted.
+select t.id as event_type_id, t.name, t.status, v.id as version_id, v.version, v.document,
+       case when v.version = newest.version then null else v.accepted_until end as accepted_until
+from event_type t
+join lateral (
+    select max(version) as version from event_type_version where event_type_id = t.id
+) newest on true
+join event_type_version v on v.event_type_id = t.id
+where t.tenant_id = $1
+  and (v.version = newest.version or v.accepted_until > $2)
+order by t.name, v.version desc
+
+-- name: read_versions
+-- Every version of every type, for plan and pull.
+select t.name, t.compatibility, v.version, v.checksum, v.document
+from event_type t
+join event_type_version v on v.event_type_id = t.id
+where t.tenant_id = $1
+order by t.name, v.version
+
+-- name: lock_registry
+-- One change of a tenant's registry at a time.
+select registry_revision from tenant where id = $1 for update

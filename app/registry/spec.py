@@ -1,0 +1,453 @@
+"""What a version document of an event type may say: the supported part of JSON Schema 2020-12.
+
+A document is the schema of an event's `properties`. Never judges an event (`validator` does) and
+never compares two documents (`evolution` does).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import jsonschema_rs
+import msgspec
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_DEPTH = 10
+"""Levels of schemas; the root is the first. An event may be nested 32 deep, so this fits in."""
+MAX_PROPERTIES = 500
+"""In one document, nested ones included."""
+MAX_DOCUMENT_BYTES = 64 * 1024
+"""As compact JSON."""
+MAX_NAME_CHARS = 128
+"""Of an event type's name and of a property's."""
+
+TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
+SCALARS = frozenset({"string", "number", "integer", "boolean"})
+FORMATS = ("date", "date-time", "time", "duration", "email", "uri", "uuid", "ipv4", "ipv6",
+           "hostname")  # fmt: skip
+PII_CLASSES = ("none", "indirect", "direct")
+UNKNOWN_POLICIES = ("reject", "strip", "allow")
+MODES = ("BACKWARD_TRANSITIVE", "BACKWARD", "FORWARD", "FORWARD_TRANSITIVE", "FULL",
+         "FULL_TRANSITIVE", "NONE")  # fmt: skip
+REGEX: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20)
+"""Rust's linear engine: no look-around, no back-reference, so no pattern can be slow. A pattern
+of more than 1 MiB compiled (`\\p{L}{200}`) is refused: documents are many, memory is not."""
+
+_EVENT_TYPE = re.compile(r"[a-z][a-z0-9]*(?:[._][a-z0-9]+)*")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a document. Only errors keep it from being published."""
+
+    path: str
+    """JSON Pointer into the document."""
+    rule: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+
+class Property(msgspec.Struct, frozen=True):
+    """One registered property, nested ones included."""
+
+    path: str
+    """Where it is in an event's `properties`: "/amount", "/line_items/*/sku" (* is every item)."""
+    name: str
+    types: tuple[str, ...]
+    """Without "null"; empty when anything is accepted."""
+    required: bool
+    """Its object must have it. The object itself may be optional."""
+    nullable: bool
+    segmentable: bool
+    pii: str
+    description: str | None
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a document says of the event type itself."""
+
+    owner: str | None
+    display_name: str | None
+    unknown: str
+    """One of UNKNOWN_POLICIES."""
+    compatibility: str
+    """One of MODES."""
+
+
+class Keyword(NamedTuple):
+    accepts: Callable[[Any], bool]
+    expected: str
+    types: frozenset[str] = frozenset()
+    """Those it constrains, when not all: elsewhere it would silently do nothing."""
+    root_only: bool = False
+
+
+class Place(NamedTuple):
+    """One schema of the document."""
+
+    pointer: str
+    depth: int
+    schema: Any
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value)) and len(set(value)) == len(value)
+
+
+def _type(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    pair = len(names) == 2 and "null" in names and names[0] != names[1]
+    return (pair or not isinstance(value, list)) and all(name in TYPES for name in names)
+
+
+def _one_of(names: Collection[str], *, root_only: bool = False) -> Keyword:
+    return Keyword(
+        lambda value: _text(value) and value in names, f"one of {', '.join(names)}",
+        root_only=root_only,
+    )  # fmt: skip
+
+
+_TEXT, _FLAG, _ANY = Keyword(_text, "a string"), Keyword(_flag, "true or false"), lambda value: True
+_LIST = Keyword(lambda value: isinstance(value, list), "an array")
+_LIMIT = Keyword(_number, "a number", frozenset({"number", "integer"}))
+_COUNT = Keyword(
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "a whole number, 0 or more",
+)
+_STRINGS, _ARRAYS, _OBJECTS = frozenset({"string"}), frozenset({"array"}), frozenset({"object"})
+
+KEYWORDS: Mapping[str, Keyword] = {
+    "$schema": Keyword(lambda value: bool(value == DIALECT), DIALECT, root_only=True),
+    "$id": _TEXT._replace(root_only=True),
+    "$comment": _TEXT,
+    "title": _TEXT,
+    "description": _TEXT,
+    "deprecated": _FLAG,
+    "x-owner": Keyword(lambda value: _text(value) and value != "", "a name", root_only=True),
+    "x-display-name": _TEXT,
+    "x-compatibility": _one_of(MODES, root_only=True),
+    "x-unknown-properties": _one_of(UNKNOWN_POLICIES, root_only=True),
+    "x-segmentable": _FLAG,
+    "x-pii": _one_of(PII_CLASSES),
+    "type": Keyword(_type, f'one of {", ".join(TYPES)}, or a list of one of them and "null"'),
+    "const": Keyword(_ANY, ""),
+    "enum": _LIST,
+    "format": _one_of(FORMATS)._replace(types=_STRINGS),
+    "pattern": _TEXT._replace(types=_STRINGS),
+    "minLength": _COUNT._replace(types=_STRINGS),
+    "maxLength": _COUNT._replace(types=_STRINGS),
+    "minimum": _LIMIT,
+    "maximum": _LIMIT,
+    "exclusiveMinimum": _LIMIT,
+    "exclusiveMaximum": _LIMIT,
+    "multipleOf": _LIMIT._replace(
+        accepts=lambda value: _number(value) and value > 0, expected="a number above 0"
+    ),
+    "minItems": _COUNT._replace(types=_ARRAYS),
+    "maxItems": _COUNT._replace(types=_ARRAYS),
+    "uniqueItems": _FLAG._replace(types=_ARRAYS),
+    "additionalProperties": _FLAG._replace(types=_OBJECTS),
+    "required": Keyword(_names, "a list of names, each once", _OBJECTS),
+    "properties": Keyword(lambda value: isinstance(value, dict), "an object", _OBJECTS),
+    "items": Keyword(_ANY, "", _ARRAYS),
+    "default": Keyword(_ANY, ""),
+    "examples": _LIST,
+}
+"""Every supported keyword, in the order in which `pull` writes them."""
+
+_OTHER_KEYWORDS = frozenset({
+    "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$ref", "$vocabulary", "additionalItems",
+    "allOf", "anyOf", "contains", "contentEncoding", "contentMediaType", "contentSchema",
+    "definitions", "dependencies", "dependentRequired", "dependentSchemas", "else", "if",
+    "maxContains", "maxProperties", "minContains", "minProperties", "not", "oneOf",
+    "patternProperties", "prefixItems", "propertyNames", "readOnly", "then", "unevaluatedItems",
+    "unevaluatedProperties", "writeOnly",
+})  # fmt: skip
+"""JSON Schema's that are left out: nobody misspelt them."""
+
+_PAIRS = (
+    ("minLength", "maxLength", False),
+    ("minItems", "maxItems", False),
+    ("minimum", "maximum", False),
+    ("minimum", "exclusiveMaximum", True),
+    ("exclusiveMinimum", "maximum", True),
+    ("exclusiveMinimum", "exclusiveMaximum", True),
+)
+"""(lower, upper, whether they may not even be equal)"""
+
+
+def is_event_type_name(name: str) -> bool:
+    return len(name) <= MAX_NAME_CHARS and _EVENT_TYPE.fullmatch(name) is not None
+
+
+def pointer_part(name: str) -> str:
+    """A name as one part of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def settings(document: Mapping[str, Any]) -> Settings:
+    return Settings(
+        owner=document.get("x-owner"),
+        display_name=document.get("x-display-name"),
+        unknown=document.get("x-unknown-properties", "reject"),
+        compatibility=document.get("x-compatibility", "BACKWARD_TRANSITIVE"),
+    )
+
+
+def properties(document: Mapping[str, Any]) -> list[Property]:
+    """Every registered property; an object before its members."""
+    return list(_properties_of(document, ""))
+
+
+def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """The declared types, "null" included; empty when there are none."""
+    declared = schema.get("type", ())
+    return (declared,) if isinstance(declared, str) else tuple(declared)
+
+
+def enumerated(schema: Mapping[str, Any]) -> list[Any] | None:
+    """The values that `const` or `enum` leave; None when there are neither."""
+    values: list[Any] | None = [schema["const"]] if "const" in schema else schema.get("enum")
+    return values
+
+
+def is_type(value: Any, name: str) -> bool:
+    """Whether a JSON value has a JSON Schema type; 1.0 is an integer, true is not."""
+    if name in ("number", "integer"):
+        return _number(value) and (name == "number" or isinstance(value, int) or value.is_integer())
+    kinds = {"string": str, "boolean": bool, "array": list, "object": dict, "null": type(None)}
+    return isinstance(value, kinds[name])
+
+
+def _properties_of(schema: Mapping[str, Any], path: str) -> Iterator[Property]:
+    for name, child in schema.get("properties", {}).items():
+        below = f"{path}/{pointer_part(name)}"
+        values = enumerated(child)
+        types = types_of(child) or tuple(
+            t for t in TYPES if t != "number" and any(is_type(v, t) for v in values or ())
+        )
+        yield Property(
+            path=below,
+            name=name,
+            types=tuple(t for t in types if t != "null"),
+            required=name in schema.get("required", ()),
+            nullable=(not types or "null" in types) and (values is None or None in values),
+            segmentable=child.get("x-segmentable", False),
+            pii=child.get("x-pii", "none"),
+            description=child.get("description"),
+        )
+        while "items" in child:
+            child, below = child["items"], f"{below}/*"
+        yield from _properties_of(child, below)
+
+
+def lint(document: Any) -> list[Finding]:
+    """Everything that is wrong with a document; it can be published when no finding is an error.
+
+    cost  some 10 ms for 500 properties: not for the hot path
+    """
+    places = list(_places(document, "", 1))
+    found = [*_whole(document), *_root(document)]
+    for place in places:
+        if not isinstance(place.schema, dict):
+            message = "a schema must be an object; true and false are not supported"
+            found.append(Finding(place.pointer, "schema_not_object", message))
+            continue
+        found += _keywords(place)
+        # A wrong value has been found by now; the rest is checked as if it were not there.
+        sound = {
+            name: value
+            for name, value in place.schema.items()
+            if name in KEYWORDS and KEYWORDS[name].accepts(value)
+        }
+        for check in (_type_use, _values, _limits, _pattern, _members, _segmentable):
+            found += check(place.pointer, sound)
+    declared = sum(place.pointer.rpartition("/")[0].endswith("/properties") for place in places)
+    if declared > MAX_PROPERTIES:
+        message = f"{declared} properties; {MAX_PROPERTIES} at most"
+        found.append(Finding("/properties", "too_many_properties", message))
+    return found
+
+
+def _places(schema: Any, pointer: str, depth: int) -> Iterator[Place]:
+    """Each schema of the document, down to the first level that is too deep."""
+    yield Place(pointer, depth, schema)
+    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+        return
+    members = schema.get("properties")
+    for name, child in members.items() if isinstance(members, dict) else ():
+        yield from _places(child, f"{pointer}/properties/{pointer_part(name)}", depth + 1)
+    if "items" in schema:
+        yield from _places(schema["items"], f"{pointer}/items", depth + 1)
+
+
+def _whole(document: Any) -> Iterator[Finding]:
+    """Size, and what jsonb cannot hold: NUL, half a surrogate pair, infinity."""
+    left = [("", document)]
+    while left:
+        pointer, value = left.pop()
+        texts = [value] if isinstance(value, str) else []
+        if isinstance(value, dict):
+            texts = list(value)
+            left += [(f"{pointer}/{pointer_part(name)}", part) for name, part in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{pointer}/{index}", part) for index, part in enumerate(value)]
+        if any(_NOT_STORABLE.search(text) for text in texts):
+            message = "a text holds NUL or half of a surrogate pair"
+            yield Finding(pointer, "text_not_storable", message)
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Finding(pointer, "number_out_of_range", "a number must be within ±1e308")
+    try:
+        compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        yield Finding("", "too_deep", "objects and arrays are nested hundreds deep")
+        return
+    size = len(compact.encode("utf-8", "replace"))
+    if size > MAX_DOCUMENT_BYTES:
+        message = f"{size} bytes as compact JSON; {MAX_DOCUMENT_BYTES} at most"
+        yield Finding("", "document_too_large", message)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name[:MAX_NAME_CHARS], list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _root(document: Any) -> Iterator[Finding]:
+    if not isinstance(document, dict):
+        return
+    if document.get("type") != "object":
+        message = 'the root needs "type": "object": it describes an event\'s properties'
+        yield Finding("/type" if "type" in document else "", "root_type", message)
+    unknown = document.get("x-unknown-properties", "reject")
+    if document.get("additionalProperties") is (unknown == "reject"):
+        message = f"contradicts x-unknown-properties, which is {unknown}; leave one of them out"
+        yield Finding("/additionalProperties", "unknown_policy_contradicted", message)
+
+
+def _keywords(place: Place) -> Iterator[Finding]:
+    """Each keyword by itself."""
+    if place.depth > MAX_DEPTH:
+        yield Finding(place.pointer, "too_deep", f"schemas are nested over {MAX_DEPTH} deep")
+    for name, value in place.schema.items():
+        pointer = f"{place.pointer}/{pointer_part(name)}"
+        keyword = KEYWORDS.get(name)
+        if keyword is None:
+            message = f"{name} is not in the supported part of JSON Schema"
+            if name not in _OTHER_KEYWORDS:
+                message = f"there is no keyword {name}{_did_you_mean(name, KEYWORDS)}"
+            yield Finding(pointer, "keyword_unsupported", message)
+        elif not keyword.accepts(value):
+            yield Finding(pointer, "keyword_value", f"{name} must be {keyword.expected}")
+        elif keyword.root_only and place.pointer:
+            message = f"{name} is said of the event type: it belongs at the root"
+            yield Finding(pointer, "keyword_place", message)
+
+
+def _type_use(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """Keywords that the declared type leaves without effect."""
+    types = types_of(schema)
+    if not types and enumerated(schema) is None:
+        yield Finding(pointer, "type_missing", "without a type any value is accepted", "warning")
+    for name in schema:
+        constrained = KEYWORDS[name].types
+        if constrained and constrained.isdisjoint(types):
+            message = f"{name} does nothing unless the type is {' or '.join(sorted(constrained))}"
+            yield Finding(f"{pointer}/{name}", "keyword_without_effect", message)
+
+
+def _values(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """The values of `const` and `enum` against the declared type."""
+    types = types_of(schema)
+    values = [(f"{pointer}/enum/{i}", value) for i, value in enumerate(schema.get("enum", ()))]
+    if "const" in schema:
+        values.append((f"{pointer}/const", schema["const"]))
+    for at, value in values:
+        if isinstance(value, list | dict):
+            yield Finding(at, "enum_value", "only texts, numbers, true, false and null")
+        elif types and not any(is_type(value, name) for name in types):
+            yield Finding(at, "enum_value", f"is not of type {' or '.join(types)}")
+    if "enum" not in schema:
+        return
+    texts = [json.dumps(value) for value in schema["enum"]]
+    if not texts:
+        yield Finding(f"{pointer}/enum", "enum_empty", "no value could ever be accepted")
+    if len(set(texts)) < len(texts):
+        yield Finding(f"{pointer}/enum", "enum_repeated", "a value is listed twice")
+    if "null" in types and "null" not in texts:
+        message = "null is of the type but not in the list, so it would be refused: add it"
+        yield Finding(f"{pointer}/enum", "enum_without_null", message)
+    if "const" in schema:
+        yield Finding(f"{pointer}/enum", "keyword_without_effect", "const says it all")
+
+
+def _limits(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    for lower, upper, apart in _PAIRS:
+        if lower in schema and upper in schema:
+            low, high = schema[lower], schema[upper]
+            if low > high or (apart and low == high):
+                message = f"{lower} {low} and {upper} {high} leave no value"
+                yield Finding(f"{pointer}/{lower}", "limits_crossed", message)
+
+
+def _pattern(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    if "pattern" not in schema:
+        return
+    try:
+        jsonschema_rs.Draft202012Validator({"pattern": schema["pattern"]}, pattern_options=REGEX)
+    except (jsonschema_rs.ValidationError, ValueError):  # ValueError: half a surrogate pair
+        message = (
+            "the linear regex engine refuses it: not a regular expression, too large, or it has"
+            " look-around or back-references"
+        )
+        yield Finding(f"{pointer}/pattern", "pattern_refused", message)
+
+
+def _members(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """The names of an object's properties."""
+    names = schema.get("properties", {})
+    spelt: dict[str, str] = {}
+    for name in names:
+        at = f"{pointer}/properties/{pointer_part(name)}"
+        if not 0 < len(name) <= MAX_NAME_CHARS or _CONTROL.search(name):
+            message = f"a name has 1 to {MAX_NAME_CHARS} characters, none of them a control one"
+            yield Finding(at, "property_name", message)
+        twin = spelt.setdefault(name.lower().replace("_", "").replace("-", ""), name)
+        if twin != name:
+            message = f"differs from {twin} by case, _ or - only: senders will confuse them"
+            yield Finding(at, "property_names_alike", message, "warning")
+    for index, name in enumerate(schema.get("required", ())):
+        if name not in names:
+            message = f"{name} is not one of the properties{_did_you_mean(name, names)}"
+            yield Finding(f"{pointer}/required/{index}", "required_unknown", message)
+
+
+def _segmentable(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """Segments compare scalars: a root-level property that is one, or a list of them."""
+    if not schema.get("x-segmentable"):
+        return
+    types = set(types_of(schema)) - {"null"}
+    items = schema.get("items")
+    if types == {"array"} and isinstance(items, dict) and _type(items.get("type")):
+        types = set(types_of(items)) - {"null"}
+    if not types or not types <= SCALARS or not re.fullmatch("/properties/[^/]*", pointer):
+        message = "only a root-level property that is a scalar or an array of scalars, with a type"
+        yield Finding(f"{pointer}/x-segmentable", "segmentable_place", message)
