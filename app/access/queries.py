@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
-from piccolo.columns import Column
 
 from app import clock
 from app.access.keys import NewKey, Principal, Scope, TenantSettings, generate_key
@@ -74,7 +74,7 @@ async def list_tenants() -> list[tuple[int, str, datetime]]:
 async def set_tenant(tenant_id: int, settings: Mapping[str, int]) -> None:
     """Change a tenant's settings. settings: column → value, only those to be changed."""
     async with transaction():
-        changes: dict[Column | str, Any] = {name: value for name, value in settings.items()}
+        changes: dict[Any, Any] = dict(settings)
         await Tenant.update(changes).where(Tenant.id == tenant_id)
         await _raise_access_revision(tenant_id)
 
