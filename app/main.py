@@ -6,10 +6,10 @@ import multiprocessing
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
-from litestar import Litestar, asgi
-from litestar.types import Receive, Scope, Send
+from litestar import Litestar
 
 from app.access.directory import Directory
 from app.access.rate import RateLimiter
@@ -74,6 +74,18 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
         await close_pool(pool)
 
 
+class Application(Litestar):
+    """Litestar, but for the two addresses that take events: its routing is a sixth of a request."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] in (EVENTS_PATH, BATCH_PATH):
+            events: EventsEndpoint = self.state.services.events
+            deliver = events.single if scope["path"] == EVENTS_PATH else events.batch
+            await deliver(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(settings: Settings | None = None) -> Litestar:
     """The ASGI application of one worker."""
     settings = settings or read_settings()
@@ -88,16 +100,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             app.state.health = services.health
             yield
 
-    @asgi(EVENTS_PATH, copy_scope=False)
-    async def post_event(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["litestar_app"].state.services.events.single(scope, receive, send)
-
-    @asgi(BATCH_PATH, copy_scope=False)
-    async def post_batch(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["litestar_app"].state.services.events.batch(scope, receive, send)
-
-    return Litestar(
-        route_handlers=[post_event, post_batch, healthz, readyz, metrics, *docs_routes()],
+    return Application(
+        route_handlers=[healthz, readyz, metrics, *docs_routes()],
         lifespan=[lifespan],
         exception_handlers=exception_handlers(),
         openapi_config=None,
