@@ -73,6 +73,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(ge=1, description="rate limit of a tenant that has none of its own")
     ] = 6_000_000
 
+    graphql_pool_size: Annotated[
+        int, Meta(ge=1, le=100, description="Postgres connections of one worker for GraphQL")
+    ] = 4
+    graphql_statement_seconds: Annotated[
+        float, Meta(gt=0.1, le=600, description="a statement of GraphQL is cancelled after this")
+    ] = 5.0
+    graphql_ide: Annotated[bool, Meta(description="serve the query editor at GET /graphql")] = True
+    graphql_introspection: Annotated[
+        bool, Meta(description="let GraphQL clients ask for the schema; the editor needs it")
+    ] = True
+
     event_retention_days: Annotated[
         int, Meta(ge=0, description="events older than this are dropped, by month; 0 keeps all")
     ] = 0

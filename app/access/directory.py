@@ -46,6 +46,13 @@ class Directory:
             return None
         return principal
 
+    def find(self, public_id: str, now: datetime) -> Principal | None:
+        """The principal of a key that someone showed before; None when it no longer is valid."""
+        principal = self._principals.get(public_id)
+        if principal is None or (principal.expires_at is not None and principal.expires_at <= now):
+            return None
+        return principal
+
     def _verify(self, key: bytes) -> Principal | None:
         parsed = parse_key(key)
         if parsed is None:

@@ -46,6 +46,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Who is calling: one API key of one tenant."""
 
     key_id: int
+    public_id: str
+    """Names the key everywhere outside: lists, audit, logs."""
     name: str
     secret_hash: bytes
     tenant: TenantSettings

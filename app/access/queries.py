@@ -11,12 +11,21 @@ import msgspec
 
 from app import clock
 from app.access.keys import NewKey, Principal, Scope, TenantSettings, generate_key
+from app.db.audit import CLI, record_change
 from app.db.pool import Connection
 from app.db.sql import load_statements
 from app.db.tables import ApiKey, Source, Tenant
 from app.db.transaction import transaction
 
 SQL = load_statements(__file__)
+_SOURCE_INFO = (
+    Source.name,
+    Source.status,
+    Source.on_mismatch,
+    Source.default_phone_region,
+    Source.owner,
+    Source.first_seen_at,
+)
 
 
 class SourceSettings(msgspec.Struct, frozen=True):
@@ -33,14 +42,28 @@ class SourceSettings(msgspec.Struct, frozen=True):
 class KeyInfo(msgspec.Struct, frozen=True):
     """One API key as lists show it: everything but the secret."""
 
+    number: int
+    """Order of creation; pages continue behind it."""
     id: str
     name: str
     scopes: list[str]
     sources: list[str] | None
     event_types: list[str] | None
+    events_per_minute: int | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+
+
+class SourceInfo(msgspec.Struct, frozen=True):
+    """One source as lists show it."""
+
+    name: str
+    status: str
+    on_mismatch: str
+    default_phone_region: str | None
+    owner: str | None
+    first_seen_at: datetime
 
 
 class Revisions(msgspec.Struct, frozen=True):
@@ -102,6 +125,7 @@ async def read_principals(connection: Connection) -> dict[str, Principal]:
         )
         principals[row["public_id"]] = Principal(
             key_id=row["id"],
+            public_id=row["public_id"],
             name=row["name"],
             secret_hash=row["secret_hash"],
             tenant=tenant,
@@ -124,6 +148,7 @@ async def create_key(
     event_types: Sequence[str] = (),
     events_per_minute: int | None = None,
     expires_at: datetime | None = None,
+    actor: str = CLI,
 ) -> NewKey:
     """Create a key; what is returned is the only time its secret is seen."""
     new = generate_key(environment)
@@ -140,55 +165,65 @@ async def create_key(
             created_at=clock.now(),
             expires_at=expires_at,
         ).save()
+        await record_change(
+            tenant_id,
+            actor=actor,
+            action="key_created",
+            subject=f"key {new.public_id}",
+            after={
+                "name": name,
+                "scopes": scopes,
+                "sources": sources,
+                "event_types": event_types,
+                "events_per_minute": events_per_minute,
+                "expires_at": expires_at,
+            },
+        )
         await _raise_access_revision(tenant_id)
     return new
 
 
-async def list_keys(tenant_id: int) -> list[KeyInfo]:
-    rows = await ApiKey.select().where(ApiKey.tenant_id == tenant_id).order_by(ApiKey.id)
-    return [
-        KeyInfo(
-            id=row["public_id"],
-            name=row["name"],
-            scopes=row["scopes"],
-            sources=row["sources"],
-            event_types=row["event_types"],
-            created_at=row["created_at"],
-            expires_at=row["expires_at"],
-            revoked_at=row["revoked_at"],
-        )
-        for row in rows
-    ]
+async def list_keys(
+    tenant_id: int, *, after_number: int = 0, limit: int | None = None
+) -> list[KeyInfo]:
+    """Keys in the order of their creation, expired and revoked ones too; a page of them."""
+    query = (
+        ApiKey.select()
+        .where(ApiKey.tenant_id == tenant_id, ApiKey.id > after_number)
+        .order_by(ApiKey.id)
+    )
+    return [_key_info(row) for row in await (query.limit(limit) if limit else query)]
 
 
-async def revoke_key(tenant_id: int, public_id: str) -> bool:
+async def find_key(tenant_id: int, public_id: str) -> KeyInfo | None:
+    row = await ApiKey.select().where(_is_key(tenant_id, public_id)).first()
+    return _key_info(row) if row else None
+
+
+async def revoke_key(tenant_id: int, public_id: str, *, actor: str = CLI) -> bool:
     """Revoke now; every worker refuses it within a second. False: there is no such live key."""
     async with transaction():
         revoked = (
             await ApiKey.update({ApiKey.revoked_at: clock.now()})
-            .where(
-                ApiKey.tenant_id == tenant_id,
-                ApiKey.public_id == public_id,
-                ApiKey.revoked_at.is_null(),
-            )
+            .where(_is_key(tenant_id, public_id), ApiKey.revoked_at.is_null())
             .returning(ApiKey.id)
         )
-        await _raise_access_revision(tenant_id)
+        if revoked:
+            await record_change(
+                tenant_id, actor=actor, action="key_revoked", subject=f"key {public_id}"
+            )
+            await _raise_access_revision(tenant_id)
     return bool(revoked)
 
 
 async def rotate_key(
-    tenant_id: int, public_id: str, *, environment: str, grace: timedelta
+    tenant_id: int, public_id: str, *, environment: str, grace: timedelta, actor: str = CLI
 ) -> NewKey | None:
     """A new key that may do the same; the old one works on for the grace. None: no live key."""
     async with transaction():
         old = (
             await ApiKey.objects()
-            .where(
-                ApiKey.tenant_id == tenant_id,
-                ApiKey.public_id == public_id,
-                ApiKey.revoked_at.is_null(),
-            )
+            .where(_is_key(tenant_id, public_id), ApiKey.revoked_at.is_null())
             .first()
         )
         if old is None:
@@ -211,6 +246,13 @@ async def rotate_key(
         old.expires_at = min(old.expires_at, ends_at) if old.expires_at else ends_at
         old.replaced_by = replacement.id
         await old.save()
+        await record_change(
+            tenant_id,
+            actor=actor,
+            action="key_rotated",
+            subject=f"key {public_id}",
+            after={"replaced_by": new.public_id, "works_until": old.expires_at},
+        )
         await _raise_access_revision(tenant_id)
         return new
 
@@ -233,22 +275,30 @@ async def register_sources(
     return {row["name"]: _source(row) for row in rows}
 
 
-async def list_sources(tenant_id: int) -> list[dict[str, object]]:
-    return (
-        await Source.select(
-            Source.name,
-            Source.status,
-            Source.on_mismatch,
-            Source.default_phone_region,
-            Source.owner,
-            Source.first_seen_at,
-        )
-        .where(Source.tenant_id == tenant_id)
+async def list_sources(
+    tenant_id: int, *, after_name: str = "", limit: int | None = None
+) -> list[SourceInfo]:
+    """Sources by name; a page of them."""
+    query = (
+        Source.select(*_SOURCE_INFO)
+        .where(Source.tenant_id == tenant_id, Source.name > after_name)
         .order_by(Source.name)
     )
+    return [SourceInfo(**row) for row in await (query.limit(limit) if limit else query)]
 
 
-async def set_source(tenant_id: int, name: str, settings: dict[str, str | None]) -> None:
+async def find_source(tenant_id: int, name: str) -> SourceInfo | None:
+    row = (
+        await Source.select(*_SOURCE_INFO)
+        .where(Source.tenant_id == tenant_id, Source.name == name)
+        .first()
+    )
+    return SourceInfo(**row) if row else None
+
+
+async def set_source(
+    tenant_id: int, name: str, settings: Mapping[str, str | None], *, actor: str = CLI
+) -> None:
     """Create or change a source. settings: column → value, only those to be changed.
 
     raises  asyncpg.CheckViolationError for a value that is not allowed.
@@ -259,15 +309,43 @@ async def set_source(tenant_id: int, name: str, settings: dict[str, str | None])
         )
         if source is None:
             source = Source(tenant_id=tenant_id, name=name, first_seen_at=clock.now())
+        before = {column: getattr(source, column) for column in settings}
         for column, value in settings.items():
             setattr(source, column, value)
         await source.save()
+        await record_change(
+            tenant_id,
+            actor=actor,
+            action="source_changed",
+            subject=f"source {name}",
+            before=before,
+            after=settings,
+        )
         await _raise_access_revision(tenant_id)
 
 
 async def _raise_access_revision(tenant_id: int) -> None:
     await Tenant.update({Tenant.access_revision: Tenant.access_revision + 1}).where(
         Tenant.id == tenant_id
+    )
+
+
+def _is_key(tenant_id: int, public_id: str) -> Any:
+    return (ApiKey.tenant_id == tenant_id) & (ApiKey.public_id == public_id)
+
+
+def _key_info(row: Mapping[str, Any]) -> KeyInfo:
+    return KeyInfo(
+        number=row["id"],
+        id=row["public_id"],
+        name=row["name"],
+        scopes=row["scopes"],
+        sources=row["sources"],
+        event_types=row["event_types"],
+        events_per_minute=row["events_per_minute"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
     )
 
 

@@ -131,9 +131,7 @@ async def _prepare(tenant: str, sources: Sequence[str]) -> None:
                 f"{tenant!r} is no tenant name: a letter, then up to 62 of a-z 0-9 - _"
             ) from None
         await apply_files(tenant_id, read_registry(registry_folder()), actor="cdp demo")
-    known = {
-        row["name"]: row["default_phone_region"] for row in await access.list_sources(tenant_id)
-    }
+    known = {row.name: row.default_phone_region for row in await access.list_sources(tenant_id)}
     for source in sources:
         if known.get(source) is None:
             await access.set_source(tenant_id, source, {"default_phone_region": PHONE_REGION})

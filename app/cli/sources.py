@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import asyncpg
-import phonenumbers
 import typer
 from rich.table import Column, Table
 
 from app.access import queries as access
 from app.cli.keys import Tenant
 from app.cli.runtime import Problem, out, tenant_id, with_database
+from app.identity.contact import is_phone_region
 from app.settings import Settings
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
 def list_(tenant: Tenant) -> None:
     """List a tenant's sources."""
 
-    async def command(settings: Settings) -> list[dict[str, object]]:
+    async def command(settings: Settings) -> list[access.SourceInfo]:
         return await access.list_sources(await tenant_id(tenant))
 
     table = Table(
@@ -36,12 +36,12 @@ def list_(tenant: Tenant) -> None:
     )
     for row in with_database(command):
         table.add_row(
-            str(row["name"]),
-            str(row["status"]),
-            str(row["on_mismatch"]),
-            str(row["default_phone_region"] or "–"),
-            str(row["owner"] or "–"),
-            f"{row['first_seen_at']:%Y-%m-%d %H:%M}",
+            row.name,
+            row.status,
+            row.on_mismatch,
+            row.default_phone_region or "–",
+            row.owner or "–",
+            f"{row.first_seen_at:%Y-%m-%d %H:%M}",
         )
     out.print(table)
 
@@ -67,7 +67,7 @@ def set_(
     owner: Annotated[str | None, typer.Option("--owner", help="Who answers for it.")] = None,
 ) -> None:
     """Change a source's settings; a source that has not delivered yet is created."""
-    if phone_region is not None and phone_region not in phonenumbers.SUPPORTED_REGIONS:
+    if phone_region is not None and not is_phone_region(phone_region):
         raise Problem(f"{phone_region!r} is no phone region: two capital letters, like DE")
     given = {
         "default_phone_region": phone_region,

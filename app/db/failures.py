@@ -41,3 +41,8 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, asyncpg.DataError) or not isinstance(error, _AWAY):
         return Failure.DATA
     return Failure.AWAY
+
+
+def is_too_slow(error: BaseException | None) -> bool:
+    """Whether a statement was ended because it took longer than it may."""
+    return isinstance(error, (asyncpg.QueryCanceledError, TimeoutError))

@@ -19,10 +19,8 @@ else:
     Connection = Any
     Pool = asyncpg.Pool
 
-_SETTINGS = {
-    "application_name": "cdp",
-    "timezone": "UTC",
-    "jit": "off",
+_EVERYWHERE = {"application_name": "cdp", "timezone": "UTC", "jit": "off"}
+_SETTINGS = _EVERYWHERE | {
     # Set-based statements join a few hundred keys with large tables by primary key. On a young
     # database, whose statistics still say "empty", the planner would read whole tables instead,
     # and keep that plan while they grow (measured).
@@ -85,6 +83,24 @@ async def open_pool(
 
     DB.pool = pool
     return pool
+
+
+async def open_reading_pool(database_url: str, *, max_size: int, statement_seconds: float) -> Pool:
+    """A pool for statements that may read much: the planner's own choices, and an end to each.
+
+    Not lent to Piccolo. A statement over its time is cancelled by Postgres itself.
+    """
+    limit = {"statement_timeout": f"{int(statement_seconds * 1000)}"}
+    return await asyncpg.create_pool(
+        database_url,
+        min_size=0,
+        max_size=max_size,
+        init=prepare_connection,
+        timeout=CONNECT_SECONDS,
+        command_timeout=statement_seconds + 1,
+        server_settings=_EVERYWHERE | limit,
+        reset=_nothing_to_reset,
+    )
 
 
 def lent_pool() -> Pool:

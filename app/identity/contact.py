@@ -64,6 +64,11 @@ def normal_phone(text: str, default_region: str | None) -> str | None:
     return library_phone(text, default_region)
 
 
+def is_phone_region(text: str) -> bool:
+    """Whether phonenumbers knows this ISO 3166 code in capitals."""
+    return text in phonenumbers.SUPPORTED_REGIONS
+
+
 def plain_email(text: str) -> str | None:
     """The normal form of an ordinary ASCII address; None: ask the library.
 

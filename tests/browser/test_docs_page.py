@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH
+from tests.browser.chromium import needs_chromium, rendered
 from tests.support import Service
 
-CHROMIUM = os.environ.get("CDP_TEST_CHROMIUM") or shutil.which("chromium")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium: install it, or name one in CDP_TEST_CHROMIUM"
-)
-
-
-def rendered(url: str, profile: Path) -> tuple[str, str]:
-    """(the page's DOM after its scripts have run, what the browser logged)."""
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={profile}",
-            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            url,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, done.stderr
+pytestmark = needs_chromium
 
 
 def test_the_page_shows_both_endpoints_and_an_error_without_another_host(

@@ -19,6 +19,7 @@ import prometheus_client
 import structlog
 from litestar.types import HTTPScope, Receive, Send
 
+from app.access.authenticator import Authenticator
 from app.access.keys import Principal, Scope
 from app.access.rate import Allowance, Limit, RateLimiter
 from app.api.rest.answers import (
@@ -29,7 +30,6 @@ from app.api.rest.answers import (
     refusal,
     wants_problem,
 )
-from app.api.rest.auth import Authenticator
 from app.api.rest.bodies import Disconnected, read_body
 from app.errors import AppError, ErrorCode
 from app.ingest.event import Accepted, Duplicate, Outcome

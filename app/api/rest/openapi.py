@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from swagger_ui_bundle import swagger_ui_path
 
 from app.access.keys import Scope
+from app.api.pages import ready
 from app.api.rest import openapi_examples as examples
 from app.api.rest.bodies import MAX_BODY_BYTES
 from app.api.rest.openapi_schemas import BY_CODE, EVERYWHERE, HEADERS, SCHEMAS, Schema, ref
@@ -245,7 +245,6 @@ SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-_SAFE = {"X-Content-Type-Options": "nosniff"}
 _PAGE_POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
@@ -258,21 +257,9 @@ def docs_routes() -> list[HTTPRouteHandler]:
         (swagger_ui_path / name).read_bytes() for name in ("swagger-ui.css", "swagger-ui-bundle.js")
     )
     return [
-        _ready("/openapi.json", msgspec.json.encode(openapi_document()), _JSON),
-        _ready("/docs", _PAGE, "text/html", _PAGE_POLICY),
-        _ready("/docs/init.js", _INIT, "text/javascript"),
-        _ready("/docs/swagger-ui.css", style, "text/css"),
-        _ready("/docs/swagger-ui-bundle.js", script, "text/javascript"),
+        ready("/openapi.json", msgspec.json.encode(openapi_document()), _JSON),
+        ready("/docs", _PAGE, "text/html", _PAGE_POLICY),
+        ready("/docs/init.js", _INIT, "text/javascript"),
+        ready("/docs/swagger-ui.css", style, "text/css"),
+        ready("/docs/swagger-ui-bundle.js", script, "text/javascript"),
     ]
-
-
-def _ready(
-    path: str, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
-) -> HTTPRouteHandler:
-    """A GET that always answers the same bytes."""
-
-    @get(path)
-    async def answer() -> Response[bytes]:
-        return Response(body, media_type=media_type, headers=_SAFE | dict(headers or {}))
-
-    return answer

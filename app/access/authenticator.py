@@ -19,9 +19,12 @@ class Authenticator:
         self._directory = directory
         self._look_again = look_again
 
-    async def authenticate(self, headers: Mapping[bytes, bytes], scope: Scope) -> Principal:
+    async def authenticate(
+        self, headers: Mapping[bytes, bytes], scope: Scope | None = None
+    ) -> Principal:
         """The caller.
 
+        scope   what every use of the address needs; None where it depends on what is asked
         raises  AppError UNAUTHORIZED without a valid key, FORBIDDEN without the scope,
                 UNAVAILABLE when an unknown key cannot be looked for.
         """
@@ -43,7 +46,7 @@ class Authenticator:
                 "the API key is unknown, expired or revoked",
                 headers=_CHALLENGE,
             )
-        if not principal.may(scope):
+        if scope is not None and not principal.may(scope):
             raise AppError(
                 ErrorCode.FORBIDDEN,
                 f"the API key lacks the scope {scope}",
