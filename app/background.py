@@ -19,16 +19,26 @@ from app.db.failures import DRIVER_ERRORS
 from app.db.partitions import drop_partitions, make_partitions
 from app.db.pool import Pool
 from app.errors import AppError, ErrorCode
+from app.impact.service import ImpactWorker, delete_old_runs
 from app.metrics import POOL_CONNECTIONS
 from app.quarantine.queries import delete_expired
 from app.registry import queries as registry
 from app.registry.catalog import Catalog
+from app.replay.job import Replayer
+from app.segments import queries as segments
+from app.segments.marks import Marks
+from app.segments.upkeep import delete_dropped, tend_segments
 from app.settings import Settings
+from app.stats.rollup import roll_up
 
 LOOK_AGAIN_SECONDS = 0.1
 """Unknown keys cause at most one look at the database in this time."""
 USAGE_SECONDS = 1.0
 HOUSEKEEPING_SECONDS = 600.0
+ROLL_UP_SECONDS = 5.0
+REPLAY_SECONDS = 1.0
+SEGMENT_SECONDS = 1.0
+IMPACT_SECONDS = 1.0
 DELETE_STEP = 1_000
 
 log = structlog.get_logger()
@@ -37,10 +47,11 @@ log = structlog.get_logger()
 class Refresher:
     """Keeps keys, sources and registry of one worker at most a second behind the database."""
 
-    def __init__(self, pool: Pool, directory: Directory, catalog: Catalog) -> None:
+    def __init__(self, pool: Pool, directory: Directory, catalog: Catalog, marks: Marks) -> None:
         self._pool = pool
         self._directory = directory
         self._catalog = catalog
+        self._marks = marks
         self._seen: dict[int, Revisions] = {}
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
@@ -69,7 +80,11 @@ class Refresher:
                         self._catalog.replace(
                             tenant_id, await registry.read_catalog(connection, tenant_id)
                         )
+                        self._marks.replace(
+                            tenant_id, await segments.read_marks(connection, tenant_id)
+                        )
             self._seen = now
+            self._marks.confirm(self._looked_at)
             self.has_looked = True
 
     async def look_again(self) -> None:
@@ -95,7 +110,13 @@ class Background:
     """The tasks of one worker."""
 
     def __init__(
-        self, pool: Pool, refresher: Refresher, limiter: RateLimiter, settings: Settings
+        self,
+        pool: Pool,
+        reading_pool: Pool,
+        refresher: Refresher,
+        limiter: RateLimiter,
+        replayer: Replayer,
+        settings: Settings,
     ) -> None:
         self._pool = pool
         self._limiter = limiter
@@ -105,6 +126,10 @@ class Background:
             asyncio.create_task(_every(settings.refresh_seconds, refresher.refresh)),
             asyncio.create_task(_every(USAGE_SECONDS, self._exchange_usage)),
             asyncio.create_task(_every(HOUSEKEEPING_SECONDS, self._keep_house)),
+            asyncio.create_task(_every(ROLL_UP_SECONDS, self._roll_up)),
+            asyncio.create_task(_every(REPLAY_SECONDS, replayer.run)),
+            asyncio.create_task(_every(SEGMENT_SECONDS, self._tend_segments)),
+            asyncio.create_task(_every(IMPACT_SECONDS, ImpactWorker(reading_pool).judge_runs)),
         ]
 
     async def close(self) -> None:
@@ -131,7 +156,15 @@ class Background:
                 log.info("partitions_dropped", names=dropped)
             while await delete_expired(connection, clock.now(), DELETE_STEP) == DELETE_STEP:
                 pass
+            await delete_old_runs(connection)
             await forget_usage(connection, int(time.time()) // 60 - 1)
+            await delete_dropped(connection)
+
+    async def _roll_up(self) -> None:
+        await roll_up(self._pool)
+
+    async def _tend_segments(self) -> None:
+        await tend_segments(self._pool)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

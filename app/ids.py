@@ -16,6 +16,8 @@ ID_BYTES = 16
 EVENT_PREFIX = "evt_"
 PROFILE_PREFIX = "prf_"
 QUARANTINE_PREFIX = "qrn_"
+REPLAY_PREFIX = "rpl_"
+IMPACT_PREFIX = "imp_"
 
 _DIGITS = re.compile("[0-9a-f]{32}")
 

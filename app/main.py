@@ -11,22 +11,25 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 
+from app.access.authenticator import Authenticator
 from app.access.directory import Directory
 from app.access.rate import RateLimiter
-from app.api.rest.auth import Authenticator
+from app.api.graphql.endpoint import GraphQL, graphql_routes
 from app.api.rest.errors import exception_handlers
 from app.api.rest.events import EventsEndpoint
 from app.api.rest.health import Health, healthz, metrics, readyz
 from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH, docs_routes
 from app.background import Background, Refresher
 from app.db.failures import DRIVER_ERRORS
-from app.db.pool import close_pool, open_pool
+from app.db.pool import close_pool, open_pool, open_reading_pool
 from app.ingest.committer import Committer
 from app.ingest.judge import Judge
 from app.ingest.service import Ingest
 from app.logs import configure_logs
 from app.process import die_with_parent, tune_garbage_collection
 from app.registry.catalog import Catalog
+from app.replay.job import Replayer
+from app.segments.marks import Marks
 from app.settings import Settings, read_settings
 
 WRITER_SLOTS = 64
@@ -36,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     """What one worker runs on, from its start to its stop."""
 
     events: EventsEndpoint
+    graphql: GraphQL
     health: Health
     refresher: Refresher
 
@@ -48,29 +52,35 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     """
     assert settings.database_url is not None, "cdp serve sets it to the embedded Postgres"
     pool = await open_pool(settings.database_url, max_size=settings.pool_size, min_size=0)
-    directory, catalog, limiter = Directory(), Catalog(), RateLimiter()
-    refresher = Refresher(pool, directory, catalog)
+    reading_pool = await open_reading_pool(
+        settings.database_url,
+        max_size=settings.graphql_pool_size,
+        statement_seconds=settings.graphql_statement_seconds,
+    )
+    directory, catalog, marks, limiter = Directory(), Catalog(), Marks(), RateLimiter()
+    refresher = Refresher(pool, directory, catalog, marks)
+    authenticator = Authenticator(directory, refresher.look_again)
     try:
         await refresher.refresh()
     except DRIVER_ERRORS:
         pass  # background tries again; /readyz says no until then
-    committer = Committer(pool, settings, os.urandom(1)[0] * settings.flush_lanes % WRITER_SLOTS)
+    first_writer = os.urandom(1)[0] * settings.flush_lanes % WRITER_SLOTS
+    committer = Committer(pool, settings, first_writer, marks)
     tune_garbage_collection()
-    background = Background(pool, refresher, limiter, settings)
+    ingest = Ingest(pool, directory, Judge(catalog), committer)
+    replayer = Replayer(pool, directory, refresher.look_again, ingest)
+    background = Background(pool, reading_pool, refresher, limiter, replayer, settings)
     try:
         yield Services(
-            events=EventsEndpoint(
-                Ingest(pool, directory, Judge(catalog), committer),
-                Authenticator(directory, refresher.look_again),
-                limiter,
-                settings,
-            ),
+            events=EventsEndpoint(ingest, authenticator, limiter, settings),
+            graphql=GraphQL(reading_pool, authenticator, settings),
             health=Health(pool, refresher),
             refresher=refresher,
         )
     finally:
         await committer.close()
         await background.close()
+        await close_pool(reading_pool)
         await close_pool(pool)
 
 
@@ -101,7 +111,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
             yield
 
     return Application(
-        route_handlers=[healthz, readyz, metrics, *docs_routes()],
+        route_handlers=[
+            healthz,
+            readyz,
+            metrics,
+            *docs_routes(),
+            *graphql_routes(settings),
+        ],
         lifespan=[lifespan],
         exception_handlers=exception_handlers(),
         openapi_config=None,

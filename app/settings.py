@@ -106,14 +106,18 @@ OTHER_VARIABLES = frozenset({"CDP_PG_BIN", "CDP_TEST_DATABASE_URL", "CDP_URL", "
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force.
 
-    raises  SettingsError in one line: a typo in a variable's name must not pass silently.
+    raises  SettingsError in one line, with the variable's name: a typo must not pass silently.
     """
     values = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environ.items()
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES and value != ""
     }
+    for name in values.keys() - set(Settings.__struct_fields__):
+        raise SettingsError(f"there is no setting {PREFIX}{name.upper()} (see docs/settings.md)")
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"a CDP_* variable is wrong: {error}") from error
+        reason, _, field = str(error).partition(" - at `$.")
+        name = field.removesuffix("`").upper()
+        raise SettingsError(f"{PREFIX}{name} is wrong: {reason}") from error

@@ -1,5 +1,7 @@
--- Batches of BENCH_BATCH events a request; people as in single.lua.
+-- Batches of BENCH_BATCH events a request; people as in single.lua. With BENCH_SPREAD amounts and
+-- stores differ from event to event.
 local key, prefix, size, types = os.getenv("BENCH_KEY"), os.getenv("BENCH_PREFIX"), tonumber(os.getenv("BENCH_BATCH")), tonumber(os.getenv("BENCH_TYPES") or "0")
+local spread = os.getenv("BENCH_SPREAD") == "1"
 local threads = 0
 
 function setup(thread)
@@ -22,6 +24,10 @@ function request()
     local person = prefix .. id .. "_" .. math.floor(counter / 5)
     local event_type, properties = "purchase_completed",
       '"order_id":"order_' .. n .. '","amount":120.50,"currency":"USD","store_id":"store_42"'
+    if spread then
+      properties = string.format('"order_id":"order_%s","amount":%.2f,"currency":"USD","store_id":"store_%d"',
+        n, (counter * 7919 % 50000) / 100, counter * 104729 % 2000)
+    end
     if types > 0 then
       event_type = "bench_type_" .. (counter % types)
       properties = '"prop_0":"text","prop_1":12.5,"prop_2":7,"prop_3":true'

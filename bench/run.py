@@ -20,17 +20,20 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from app.cli.starter import registry_folder
 from app.db.embedded import running_dsn
 from bench.sql_limit import measure_sql_limit
 
 HERE = Path(__file__).parent
 BATCH = 500
 MANY_TYPES = 1_000
+SETTLE_SECONDS = 20
+"""Until newly marked properties are ready: there is nothing to backfill."""
 SINGLE_FLUSH = 100
 """Flushes of single events at 64 connections are held against the limit at this size."""
 
@@ -74,6 +77,7 @@ class Bench:
         target: str,
         identity: str = "fresh",
         types: int = 0,
+        spread: bool = False,
         seconds: int | None = None,
     ) -> Figure:
         """Run one load; the figure goes into the table."""
@@ -83,6 +87,7 @@ class Bench:
             "BENCH_PREFIX": prefix,
             "BENCH_IDENTITY": identity,
             "BENCH_TYPES": str(types),
+            "BENCH_SPREAD": str(int(spread)),
             "BENCH_BATCH": str(BATCH),
         }
         command = [
@@ -116,6 +121,20 @@ class Bench:
             flush=True,
         )
         return figure
+
+    def batches(self, name: str, *, prefix: str, target: str) -> Figure:
+        """Batches whose amounts and stores differ."""
+        name = f"batches of 500, {name}"
+        return self.wrk(name, "batch.lua", connections=4, prefix=prefix, spread=True, target=target)
+
+    def mark_segmentable(self, event_type: str, path: str) -> None:
+        """As a client does; existing events are backfilled from now on."""
+        query = "mutation($t:String!,$p:String!){markSegmentable(eventType:$t,path:$p){__typename}}"
+        body = json.dumps({"query": query, "variables": {"t": event_type, "p": path}})
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/graphql", body.encode(), headers)
+        answer = urllib.request.urlopen(request, timeout=30).read()
+        assert b'"PropertyMarked"' in answer, answer
 
     def sql_limit(self, size: int) -> float:
         """Measured next to each load: the machine's speed changes from minute to minute."""
@@ -156,7 +175,8 @@ def cdp(*arguments: str) -> str:
 
 
 def new_key(tenant: str) -> str:
-    options = ("--name", "bench", "--rate-limit", "100000000", "--json")
+    scopes = ("--scope", "events:write", "--scope", "schema:write")
+    options = ("--name", "bench", "--rate-limit", "100000000", "--json", *scopes)
     created = cdp("keys", "create", "--tenant", tenant, *options)
     return str(json.loads(created)["key"])
 
@@ -203,6 +223,36 @@ def write_many_types(folder: Path) -> Path:
         }
         (type_folder / "1.json").write_text(json.dumps(document))
     return folder
+
+
+def write_product_registry(folder: Path, segmentable: Container[str]) -> Path:
+    """The product's own registry; of it only these properties of purchases are segmentable."""
+    shutil.copytree(registry_folder(), folder)
+    for file in folder.glob("*/*.json"):
+        document = json.loads(file.read_text())
+        for name, schema in document["properties"].items():
+            schema.pop("x-segmentable", None)
+            if file.parent.name == "purchase_completed" and name in segmentable:
+                schema["x-segmentable"] = True
+        file.write_text(json.dumps(document))
+    return folder
+
+
+def measure_segments(bench: Bench, folder: Path) -> None:
+    """The same batches without and with two properties whose values are kept for segments."""
+    marked_registry = write_product_registry(folder / "marked", ("amount", "store_id"))
+    cdp("registry", "apply", "--tenant", "bench-marked", str(marked_registry))
+    time.sleep(SETTLE_SECONDS)
+    marked = bench.for_tenant("bench-marked")
+    without = bench.batches("nothing segmentable", prefix="h_", target="–")
+    with_marks = marked.batches("2 segmentable properties", prefix="i_", target="≥ 0.75 of it")
+    for name in ("amount", "store_id"):
+        bench.mark_segmentable("purchase_completed", f"/{name}")
+    time.sleep(SETTLE_SECONDS / 10)
+    filling = bench.batches("the same, while they are backfilled", prefix="j_", target="–")
+    for figure in (with_marks, filling):
+        ratio = figure.events_per_second / without.events_per_second
+        print(f"  {figure.name}: {ratio:.2f} of the speed with none", flush=True)
 
 
 def measure(bench: Bench, folder: Path) -> None:
@@ -268,6 +318,7 @@ def measure(bench: Bench, folder: Path) -> None:
         types=MANY_TYPES,
         target="within 10 %",
     )
+    measure_segments(bench, folder)
 
 
 def table(figures: list[Figure]) -> str:
@@ -299,9 +350,10 @@ def main() -> None:
     folder.chmod(0o755)
     try:
         with running_service(folder) as (url, pid):
-            for tenant in ("bench", "bench-many"):
+            for tenant in ("bench", "bench-many", "bench-marked"):
                 cdp("tenants", "create", tenant)
-            cdp("registry", "apply", "--tenant", "bench")
+            plain_registry = write_product_registry(folder / "plain", ())
+            cdp("registry", "apply", "--tenant", "bench", str(plain_registry))
             database = running_dsn(folder)
             assert database is not None
             bench = Bench(url, new_key("bench"), arguments.seconds, raw, pid, database)

@@ -22,11 +22,14 @@ from app.ids import event_key, new_id
 from app.ingest.event import Event
 from app.ingest.flush import flush
 from app.ingest.standing import Delivery
+from app.segments.marks import Marks
 
 Statement = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Method of the connection, and how it was called."""
 
 CONNECTIONS = 2
+NO_MARKS = Marks()
+NO_MARKS.confirm(float("inf"))
 EVENTS = 20_000
 
 
@@ -127,7 +130,7 @@ async def _note(
     recorder = _Recorder(connection)
     try:
         async with connection.transaction():
-            await flush(cast(Connection, recorder), tenant, deliveries, 0)
+            await flush(cast(Connection, recorder), tenant, deliveries, 0, NO_MARKS)
             raise _RollBack
     except _RollBack:
         return recorder.statements

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from app.api.graphql.schema import build_schema
 from app.api.rest.openapi import openapi_document
 from app.errors import CATALOGUE, REASONS
 from app.settings import PREFIX, Settings
+from scripts.compatibility_page import compatibility_markdown
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m scripts.generate_docs"
@@ -22,9 +24,11 @@ def generated_files() -> dict[Path, str]:
     """The text of every generated file, the same on every run."""
     return {
         ROOT / "docs" / "api" / "openapi.json": openapi_json(),
+        ROOT / "docs" / "api" / "schema.graphql": build_schema().as_str() + "\n",
         ROOT / "docs" / "errors.md": errors_markdown(),
         ROOT / "docs" / "contract-tests.md": contract_markdown(),
         ROOT / "docs" / "settings.md": settings_markdown(),
+        ROOT / "docs" / "compatibility.md": compatibility_markdown(COMMAND, _table),
     }
 
 

@@ -24,7 +24,7 @@ from app.db.migrate import migrate
 from tests.support import Api, Seed, Service, seed, service_in_process, service_process
 
 # Examples are new on every run of a developer's, and always the same in CI.
-settings.register_profile("new")
+settings.register_profile("new", deadline=None)
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("new")
 

@@ -66,6 +66,11 @@ async def seed(database_url: str, tenant: str = TENANT) -> Seed:
     try:
         tenant_id = await access.create_tenant(tenant)
         await apply_files(tenant_id, read_registry(registry_folder()), actor="test")
+        # There are no events yet, so nothing is missing in the storage of what is segmentable.
+        await pool.execute(
+            "update segment_property set state = 'READY', ready_at = created_at,"
+            " measured_at = created_at + interval '1 day'"
+        )
         key = await access.create_key(
             tenant_id, name="test", scopes=[Scope.ADMIN], environment="test"
         )

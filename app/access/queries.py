@@ -219,11 +219,19 @@ async def revoke_key(tenant_id: int, public_id: str, *, actor: str = CLI) -> boo
 async def rotate_key(
     tenant_id: int, public_id: str, *, environment: str, grace: timedelta, actor: str = CLI
 ) -> NewKey | None:
-    """A new key that may do the same; the old one works on for the grace. None: no live key."""
+    """A new key that may do the same; the old one works on for the grace.
+
+    None: there is no such live key, or it was rotated before: its successor is the one to rotate,
+    so that each key leads to all others of the same holder.
+    """
     async with transaction():
         old = (
             await ApiKey.objects()
-            .where(_is_key(tenant_id, public_id), ApiKey.revoked_at.is_null())
+            .where(
+                _is_key(tenant_id, public_id),
+                ApiKey.revoked_at.is_null(),
+                ApiKey.replaced_by.is_null(),
+            )
             .first()
         )
         if old is None:

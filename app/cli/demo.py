@@ -130,7 +130,7 @@ async def _prepare(tenant: str, sources: Sequence[str]) -> None:
             raise Problem(
                 f"{tenant!r} is no tenant name: a letter, then up to 62 of a-z 0-9 - _"
             ) from None
-        await apply_files(tenant_id, read_registry(registry_folder()), actor="cdp demo")
+        await apply_files(tenant_id, read_registry(registry_folder()), actor="cli")
     known = {row.name: row.default_phone_region for row in await access.list_sources(tenant_id)}
     for source in sources:
         if known.get(source) is None:

@@ -16,6 +16,7 @@ import typer
 
 from app import clock
 from app.cli.runtime import EXPECTED_ERRORS, data_dir, database_url, one_line, out
+from app.db.binaries import BinariesMissing, find_binaries
 from app.db.migrate import pending_migrations
 from app.db.partitions import PARTITIONED_TABLES, month_starts, partition_names
 from app.settings import Settings, SettingsError, read_settings
@@ -34,7 +35,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def doctor() -> None:
-    """Look at settings, disk, Postgres, migrations, keys; say what to mend. Changes nothing."""
+    """Look at settings, disk, Postgres, migrations, keys; say what is wrong and how to mend it."""
     bad = 0
     for finding in _findings():
         if not finding.mend:
@@ -58,6 +59,7 @@ def _findings() -> Iterator[Finding]:
     yield Finding("settings: every CDP_* variable is known and in range")
     if settings.database_url is None:
         yield from _data_folder(data_dir(settings))
+        yield from _programs()
     try:
         with database_url(settings) as url:
             yield from asyncio.run(_database(url, settings))
@@ -79,6 +81,13 @@ def _data_folder(folder: Path) -> Iterator[Finding]:
         f"data folder {folder}: {free / (1 << 30):.1f} GiB free",
         "" if free > MIN_FREE_BYTES else "make room: events are refused when the disk is full",
     )
+
+
+def _programs() -> Iterator[Finding]:
+    try:
+        yield Finding(f"programs of Postgres, pg_dump too: {find_binaries()}")
+    except BinariesMissing as error:
+        yield Finding("programs of Postgres", str(error))
 
 
 async def _database(url: str, settings: Settings) -> list[Finding]:

@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.access.keys import parse_key
 from app.cli.remote import Target, target
 from app.cli.runtime import Problem, out
 from app.cli.sender import MAX_BATCH_BYTES, Result, Sender, Totals
@@ -26,10 +27,15 @@ class Checkpoint(msgspec.Struct):
     """How far an import got: kept beside the file until it is done."""
 
     size_bytes: int
-    """Of the file; another size means another file, and a start from the beginning."""
-    line: int
+    modified_ns: int
+    """Of the file; with another size or time it is another file."""
+    recipient: str
+    """Whom the events went to: another tenant has seen none of them."""
+    line: int = 0
     """Every line up to this one has its verdict."""
-    totals: Totals
+    rejects_bytes: int = 0
+    """Length of the rejects file at that line."""
+    totals: Totals = msgspec.field(default_factory=Totals)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -71,7 +77,8 @@ def import_(
 
     async def run() -> Totals:
         async with target(settings, tenant=tenant, key=key, url=url, purpose="import") as there:
-            return await _import(file, there, batch_size, connections)
+            recipient = _recipient(tenant, key, url)
+            return await _import(file, recipient, there, batch_size, connections)
 
     totals = asyncio.run(run())
     out.print(str(totals))
@@ -80,12 +87,12 @@ def import_(
         raise typer.Exit(1)
 
 
-async def _import(file: Path, there: Target, batch_size: int, connections: int) -> Totals:
-    checkpoint = _read_checkpoint(file)
+async def _import(
+    file: Path, recipient: str, there: Target, batch_size: int, connections: int
+) -> Totals:
+    checkpoint = _read_checkpoint(file, recipient)
     if checkpoint.line:
         out.print(f"going on after line {checkpoint.line:,}")
-    else:
-        _rejects_file(file).unlink(missing_ok=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -95,14 +102,14 @@ async def _import(file: Path, there: Target, batch_size: int, connections: int) 
         console=out,
     )
     batches = _batches(file, checkpoint.line, batch_size)
-    with progress, _rejects_file(file).open("ab") as rejects:
+    with progress, _open_rejects(file, checkpoint.rejects_bytes) as rejects:
         bar = progress.add_task("importing", total=checkpoint.size_bytes, totals="")
         async with Sender(there.url, there.key, connections) as sender:
             verdicts = sender.deliver_each(batches, lambda batch: batch.items, connections)
             async for batch, results in verdicts:
                 checkpoint.totals.add(results)
                 _write_rejects(rejects, batch, results)
-                checkpoint.line = batch.last_line
+                checkpoint.line, checkpoint.rejects_bytes = batch.last_line, rejects.tell()
                 _write_checkpoint(file, checkpoint)
                 progress.update(bar, completed=batch.position, totals=str(checkpoint.totals))
         progress.update(bar, completed=checkpoint.size_bytes)
@@ -157,6 +164,21 @@ def _lines(raw: IO[bytes], file: Path) -> Iterator[bytes]:
         raise Problem(f"{file} is no whole gzip file: {error}") from None
 
 
+def _recipient(tenant: str | None, key: str | None, url: str | None) -> str:
+    """Names it without the key's secret: the checkpoint is a file like any other."""
+    parsed = parse_key(key.encode()) if key else None
+    return f"{url or 'here'} {parsed[0] if parsed else tenant}"
+
+
+def _open_rejects(file: Path, kept_bytes: int) -> IO[bytes]:
+    """Behind what the checkpoint knows of; a line that was written after it is delivered again."""
+    rejects = _rejects_file(file).open("ab")
+    kept_bytes = min(kept_bytes, rejects.tell())
+    rejects.truncate(kept_bytes)
+    rejects.seek(kept_bytes)
+    return rejects
+
+
 def _write_rejects(rejects: IO[bytes], batch: Batch, results: list[Result]) -> None:
     """One line a refused event: its line, the reasons, the event as it was."""
     for item, line, result in zip(batch.items, batch.lines, results, strict=True):
@@ -180,13 +202,19 @@ def _checkpoint_file(file: Path) -> Path:
     return file.with_name(file.name + ".import-checkpoint")
 
 
-def _read_checkpoint(file: Path) -> Checkpoint:
-    size = file.stat().st_size
+def _read_checkpoint(file: Path, recipient: str) -> Checkpoint:
+    """Of this very file and recipient; else one at the beginning."""
+    state = file.stat()
+    start = Checkpoint(state.st_size, state.st_mtime_ns, recipient)
     with suppress(OSError, msgspec.DecodeError):
         found = msgspec.json.decode(_checkpoint_file(file).read_bytes(), type=Checkpoint)
-        if found.size_bytes == size:
+        if (found.size_bytes, found.modified_ns, found.recipient) == (
+            start.size_bytes,
+            start.modified_ns,
+            recipient,
+        ):
             return found
-    return Checkpoint(size, 0, Totals())
+    return start
 
 
 def _write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:

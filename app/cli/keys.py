@@ -15,6 +15,8 @@ from app.access import queries as access
 from app.access.keys import NewKey, Scope
 from app.access.queries import KeyInfo
 from app.cli.runtime import Problem, duration, out, tenant_id, with_database
+from app.identity.identifiers import key_flaw
+from app.registry.spec import is_event_type_name
 from app.settings import Settings
 
 app = typer.Typer(help="API keys: create, list, rotate, revoke.", no_args_is_help=True)
@@ -48,7 +50,8 @@ def create(
 
     Example: `cdp keys create --tenant demo --name till-17 --scope events:write --source brand.pos`
     """
-    expires_at = clock.now() + duration(expires) if expires else None
+    expires_at = _end_of(expires)
+    _check_names(name, source or [], event_type or [])
 
     async def command(settings: Settings) -> NewKey:
         return await access.create_key(
@@ -71,6 +74,7 @@ def create(
             "scopes": [str(s) for s in scope],
             "sources": source or None,
             "event_types": event_type or None,
+            "events_per_minute": rate_limit,
             "expires_at": _iso(expires_at),
         },
     )
@@ -137,9 +141,31 @@ def rotate(
     new = with_database(command)
     if new is None:
         raise Problem(
-            f"tenant {tenant} has no live key {key_id!r} (cdp keys list --tenant {tenant})"
+            f"tenant {tenant} has no live key {key_id!r} that was not rotated yet"
+            f" (cdp keys list --tenant {tenant})"
         )
     _show(new, as_json, {"tenant": tenant, "replaces": key_id})
+
+
+def _end_of(expires: str | None) -> datetime | None:
+    if expires is None:
+        return None
+    life = duration(expires)
+    if not life:
+        raise Problem("a key that expires at once is of no use: --expires 90d")
+    return clock.now() + life
+
+
+def _check_names(name: str, sources: list[str], event_types: list[str]) -> None:
+    """raises  Problem: a key for a source that no event can have would never work"""
+    if not name.strip():
+        raise Problem("--name is for people: say what the key is for")
+    for source in sources:
+        if key_flaw(source) is not None:
+            raise Problem(f"{source!r} is no source: 1 to 255 characters, no space at either end")
+    for event_type in event_types:
+        if not is_event_type_name(event_type):
+            raise Problem(f"{event_type!r} is no event type: lower-case words joined by _ or .")
 
 
 def _show(new: NewKey, as_json: bool, about: dict[str, object]) -> None:

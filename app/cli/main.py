@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from app.cli import demo, doctor, events, keys, quarantine, registry, serve, sources, tenants
 from app.cli.runtime import EXPECTED_ERRORS, Problem, one_line
@@ -30,17 +32,28 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Entry point. An expected failure is one readable line on standard error and exit code 1."""
+    """Entry point. An expected failure is one readable line on standard error, and a code not 0."""
     try:
-        app()
+        exit_code = app(prog_name="cdp", standalone_mode=False)
+    except TyperException as error:
+        _fail(_misuse(error), error.exit_code)
     except Problem as problem:
         _fail(str(problem), problem.exit_code)
     except EXPECTED_ERRORS as error:
         _fail(one_line(error), 1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        exit_code = 130
+    sys.exit(exit_code)
 
 
-def _fail(message: str, exit_code: int) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"cdp: {message}", markup=False)
+def _misuse(error: TyperException) -> str:
+    """What is wrong with the command as typed; empty when its help was shown instead."""
+    message = error.format_message().replace("Value error, ", "")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if message and context else message
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    if message:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"cdp: {message}", markup=False)
     sys.exit(exit_code)

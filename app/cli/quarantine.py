@@ -16,7 +16,7 @@ from app.db.pool import lent_pool
 from app.quarantine.queries import BEFORE_ALL, Item, list_items
 from app.settings import Settings
 
-app = typer.Typer(help="Rejected events: list them, look at one.", no_args_is_help=True)
+app = typer.Typer(help="Rejected events, and why they were.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -29,7 +29,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List rejected items, newest first, with their reasons."""
+    """List rejected items, newest first, with their reasons; --json shows what was sent, too."""
 
     async def command(settings: Settings) -> list[Item]:
         tenant_number = await tenant_id(tenant)

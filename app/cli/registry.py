@@ -15,14 +15,25 @@ from app.cli.keys import Tenant
 from app.cli.runtime import Problem, duration, out, tenant_id, with_database
 from app.cli.starter import registry_folder
 from app.registry.files import read_registry, write_registry
-from app.registry.service import NewVersion, Plan, apply_files, plan_files, pull_files
+from app.registry.plan import NewVersion, Plan
+from app.registry.service import apply_files, plan_files, pull_files
+from app.registry.type_settings import SettingDifference
 from app.settings import Settings
 
 app = typer.Typer(help="The registry as files: lint, plan, apply, pull.", no_args_is_help=True)
 
 Folder = Annotated[
     Path | None,
-    typer.Argument(help="Folder of <event_type>/<version>.json; the product's own by default."),
+    typer.Argument(help="Folder of `<event_type>/<version>.json`; the product's own by default."),
+]
+
+FilesWin = Annotated[
+    bool,
+    typer.Option(
+        "--files-win",
+        help="Take owner, names and compatibility from the files even where they were changed"
+        " over the API.",
+    ),
 ]
 
 CHANGES_AHEAD = 2
@@ -38,18 +49,18 @@ def lint(folder: Folder = None) -> None:
 
 
 @app.command()
-def plan(tenant: Tenant, folder: Folder = None) -> None:
+def plan(tenant: Tenant, folder: Folder = None, files_win: FilesWin = False) -> None:
     """Show what apply would do. Exit code 0: nothing; 2: changes; 1: it would be refused."""
     files = read_registry(folder or registry_folder(), check_compatibility=False)
 
     async def command(settings: Settings) -> Plan:
-        return await plan_files(await tenant_id(tenant), files)
+        return await plan_files(await tenant_id(tenant), files, files_win=files_win)
 
     found = with_database(command)
     _show(found)
-    if found.drifts or found.incompatible:
+    if found.drifts or found.conflicts or found.incompatible:
         raise Problem("apply would be refused")
-    if found.new_versions:
+    if found.new_versions or found.setting_changes:
         raise typer.Exit(CHANGES_AHEAD)
 
 
@@ -64,6 +75,7 @@ def apply(
     grace: Annotated[
         str, typer.Option("--grace", help="How long the version before a forced one is accepted.")
     ] = "14d",
+    files_win: FilesWin = False,
 ) -> None:
     """Publish what is new: all of it, or nothing. Enforced by every worker within a second."""
     files = read_registry(folder or registry_folder(), check_compatibility=False)
@@ -73,14 +85,17 @@ def apply(
         return await apply_files(
             await tenant_id(tenant),
             files,
-            actor="cdp registry apply",
+            actor="cli",
             reason=force_reason,
             grace_until=grace_until if force_reason else None,
+            files_win=files_win,
         )
 
     done = with_database(command)
     for version in done.new_versions:
         out.print(f"published {version.event_type} version {version.version}")
+    for change in done.setting_changes:
+        out.print(f"{change.event_type}: {_said(change)}", markup=False)
     out.print(f"{len(done.new_versions)} published, {done.unchanged} unchanged")
 
 
@@ -90,9 +105,8 @@ def pull(
 ) -> None:
     """Write the published registry to files."""
 
-    async def command(settings: Settings) -> Mapping[str, Mapping[int, Any]]:
-        stored = await pull_files(await tenant_id(tenant))
-        return {n: {v.version: v.document for v in versions} for n, versions in stored.items()}
+    async def command(settings: Settings) -> Mapping[str, Mapping[int, Mapping[str, Any]]]:
+        return await pull_files(await tenant_id(tenant))
 
     event_types = with_database(command)
     write_registry(folder, event_types)
@@ -113,9 +127,28 @@ def _show(plan: Plan) -> None:
             out.print(f"    to mend it: {breakage.mend}", markup=False)
     for drift in plan.drifts:
         out.print(f"! {drift.event_type} version {drift.version}: {drift.message}", style="red")
+    for difference in plan.settings:
+        _show_difference(difference)
+    for name, status in plan.not_active.items():
+        out.print(f"  {name}: {status.lower()} over the API; files leave that alone", style="dim")
     for name in plan.elsewhere:
-        out.print(f"  {name}: published, not in these files", style="dim")
+        out.print(f"  {name}: in the registry, not in these files", style="dim")
     out.print(f"{len(plan.new_versions)} to publish, {plan.unchanged} unchanged")
+
+
+def _show_difference(found: SettingDifference) -> None:
+    name, said = found.event_type, _said(found)
+    if found.change == "apply":
+        out.print(f"~ {name}: {said}", style="bold", markup=False)
+    elif found.change == "keep":
+        kept = f"{found.setting} stays {found.registry!r}, changed over the API"
+        out.print(f"  {name}: {kept}; the files say {found.files!r}", style="dim", markup=False)
+    else:
+        out.print(f"! {name}: {said}, but both changed it", style="red", markup=False)
+
+
+def _said(found: SettingDifference) -> str:
+    return f"{found.setting} {found.registry!r} → {found.files!r}"
 
 
 def _show_diff(version: NewVersion) -> None:

@@ -59,9 +59,11 @@ def one_line(error: Exception) -> str:
     """What went wrong, in a sentence that its reader can act on."""
     if isinstance(error, asyncpg.PostgresError):
         return f"Postgres says: {error.args[0]}"  # its DETAIL would show whole rows
-    if isinstance(error, (OSError, asyncpg.InterfaceError)) and not str(error):
-        return "the database cannot be reached (`cdp doctor` tells more)"
-    return str(error)
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return f"Postgres cannot be reached: {error.strerror or 'no answer'} (see cdp doctor)"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or f"Postgres cannot be reached: {type(error).__name__} (see cdp doctor)"
 
 
 def data_dir(settings: Settings) -> Path:
@@ -111,12 +113,18 @@ _DURATION = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
+_LONGEST = timedelta(days=36_525)
+
+
 def duration(text: str) -> timedelta:
-    """`90d`, `12h`, `30m`: a whole number and one of s m h d w."""
+    """`90d`, `12h`, `30m`: a whole number and one of s m h d w; a hundred years at most."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise Problem(f"{text!r} is no duration: a whole number and one of s m h d w, like 90d")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    found = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if found > _LONGEST:
+        raise Problem(f"{text!r} is longer than a hundred years")
+    return found
 
 
 def announce_service(settings: Settings, url: str) -> Path:

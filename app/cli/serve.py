@@ -20,6 +20,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from app.cli.protocol import BoundedHeadProtocol
 from app.cli.runtime import Problem, announce_service, data_dir, out, with_database
 from app.cli.starter import prepare_demo_tenant, try_it_text
 from app.db.embedded import EmbeddedPostgres, running_dsn
@@ -29,6 +30,8 @@ from app.metrics import MULTIPROCESS_DIR
 from app.settings import Settings, read_settings
 
 WATCH_SECONDS = 0.5
+BACKLOG = 2048
+"""Connections that may wait to be taken; uvicorn's own figure."""
 
 log = structlog.get_logger()
 
@@ -37,8 +40,8 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Worker processes.")] = None,
     dev: Annotated[
         bool,
         typer.Option("--dev", help="Make a tenant `demo`, its registry and a key to try it with."),
@@ -90,7 +93,7 @@ def _server_config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeadProtocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -104,11 +107,15 @@ def _server_config(settings: Settings) -> uvicorn.Config:
 
 
 def _bind(settings: Settings) -> list[socket.socket]:
-    """Take the port first: a second service on it fails before it has touched anything."""
+    """Take the port first: a second service on it fails before it has touched anything.
+
+    Listen at once: who comes before the workers do waits, and is not refused.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
     except OSError as error:
         raise Problem(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"

@@ -32,7 +32,7 @@ async def prepare_demo_tenant(database: str, folder: Path) -> str:
     try:
         tenant_id = await access.find_tenant(TENANT) or await access.create_tenant(TENANT)
         with contextlib.suppress(Refused):  # it went its own way since: then it stays as it is
-            await apply_files(tenant_id, read_registry(registry_folder()), actor="cdp serve --dev")
+            await apply_files(tenant_id, read_registry(registry_folder()), actor="cli")
         return await _kept_key(folder / KEY_FILE) or await _new_key(tenant_id, folder / KEY_FILE)
     finally:
         await close_pool(pool)

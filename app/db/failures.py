@@ -46,3 +46,8 @@ def failure_of(error: BaseException) -> Failure:
 def is_too_slow(error: BaseException | None) -> bool:
     """Whether a statement was ended because it took longer than it may."""
     return isinstance(error, (asyncpg.QueryCanceledError, TimeoutError))
+
+
+def is_unusable_value(error: BaseException | None) -> bool:
+    """Whether a value that was passed cannot be one: NUL in a text, a number too large."""
+    return isinstance(error, asyncpg.DataError)

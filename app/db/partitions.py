@@ -66,6 +66,15 @@ async def drop_partitions(connection: Connection, retention_days: int) -> list[s
     return dropped
 
 
+async def first_month(connection: Connection, table: str) -> datetime | None:
+    """When the oldest partition that is still there begins; None: there is none."""
+    names = await partition_names(connection, table)
+    if not names:
+        return None
+    year, month = map(int, names[0].removeprefix(f"{table}_").split("_"))
+    return datetime(year, month, 1, tzinfo=UTC)
+
+
 async def partition_names(connection: Connection, table: str) -> list[str]:
     """The partitions of a table, oldest first."""
     rows = await connection.fetch(

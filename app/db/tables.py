@@ -71,7 +71,11 @@ class EventType(Table, tablename="event_type", db=DB):
     description = Text(null=True, default=None)
     owner = Text(null=True, default=None)
     status = Text(default="ACTIVE")
+    status_since = Timestamptz(null=True, default=None)
+    status_note = Text(null=True, default=None)
+    sunset_at = Timestamptz(null=True, default=None)
     compatibility = Text(default="BACKWARD_TRANSITIVE")
+    settings_in_files = JSONB(null=True, default=None)
     created_at = Timestamptz()
     revision = BigInt(default=1)
 
@@ -85,7 +89,24 @@ class EventTypeVersion(Table, tablename="event_type_version", db=DB):
     checksum = Text()
     published_at = Timestamptz()
     published_by = Text()
+    reason = Text(null=True, default=None)
+    forced = Boolean(default=False)
     accepted_until = Timestamptz(null=True, default=None)
+
+
+class EventTypeDraft(Table, tablename="event_type_draft", db=DB):
+    id = BigSerial(primary_key=True)
+    tenant_id = ForeignKey(Tenant, null=False)
+    event_type_id = ForeignKey(EventType, null=False)
+    state = Text(default="DRAFT")
+    document = JSONB()
+    summary = Text(null=True, default=None)
+    based_on = Integer()
+    authors = Array(base_column=Text())
+    created_at = Timestamptz()
+    changed_at = Timestamptz()
+    revision = BigInt(default=1)
+    version_id = ForeignKey(EventTypeVersion, null=True)
 
 
 class Property(Table, tablename="property", db=DB):

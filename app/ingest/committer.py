@@ -24,6 +24,7 @@ from app.ingest.event import Outcome, Refused
 from app.ingest.flush import flush
 from app.ingest.standing import Delivery
 from app.metrics import FLUSH_EVENTS, FLUSH_RETRIES, FLUSH_SECONDS, QUEUE_EVENTS
+from app.segments.marks import Marks, OutdatedMarks
 from app.settings import Settings
 
 MAX_ATTEMPTS = 8
@@ -58,8 +59,9 @@ class Submission:
 class Committer:
     """The bounded queue of one worker and the lanes that empty it."""
 
-    def __init__(self, pool: Pool, settings: Settings, first_writer: int) -> None:
+    def __init__(self, pool: Pool, settings: Settings, first_writer: int, marks: Marks) -> None:
         self._pool = pool
+        self._marks = marks
         self._settings = settings
         self._queues: OrderedDict[int, deque[Submission]] = OrderedDict()
         self._deadlines: deque[Submission] = deque()
@@ -173,9 +175,11 @@ class Committer:
                 async with self._pool.acquire(
                     timeout=self._settings.answer_within_seconds
                 ) as connection:
-                    return await flush(connection, tenant, deliveries, writer)
+                    return await flush(connection, tenant, deliveries, writer, self._marks)
             except LostRace:
                 FLUSH_RETRIES.labels("lost_race").inc()
+            except OutdatedMarks:
+                raise unavailable("changes of the registry cannot be seen") from None
             except DRIVER_ERRORS as error:
                 failure = failure_of(error)
                 FLUSH_RETRIES.labels(failure.name.lower()).inc()
@@ -187,6 +191,10 @@ class Committer:
                 )
                 if failure is not Failure.RETRY:
                     break
+            except Exception:  # a fault of ours: it must not end the lane
+                log.exception("flush_failed", failure="FAULT", events=len(deliveries))
+                failure = Failure.DATA
+                break
         if failure is not Failure.DATA:
             raise unavailable("the database is away or overloaded")
         if len(deliveries) == 1:

@@ -7,7 +7,7 @@ judges an event and never retries itself; `committer.py` does.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from app import clock
@@ -24,6 +24,8 @@ from app.ingest.queries import NewEvent
 from app.ingest.standing import Delivery, Standing, claim_standings
 from app.quarantine import queries as quarantine
 from app.quarantine.queries import NewItem
+from app.segments.feed import FedEvent, feed
+from app.segments.marks import Marks
 from app.stats import queries as stats
 from app.stats.queries import UNREGISTERED, CountKey, OutcomeKind
 
@@ -31,23 +33,32 @@ Ranked = Sequence[tuple[Delivery, Standing]]
 
 
 async def flush(
-    connection: Connection, tenant: TenantSettings, deliveries: Sequence[Delivery], writer: int
+    connection: Connection,
+    tenant: TenantSettings,
+    deliveries: Sequence[Delivery],
+    writer: int,
+    marks: Marks,
 ) -> list[Outcome]:
     """Commit these deliveries of one tenant; their outcomes, in order.
 
     writer   this lane's counter slot
-    cost     begin, commit and 4 to 7 statements when all are new, whatever the number
-    raises   identities.LostRace or a driver's error: nothing was written
+    marks    segmentable properties: what these events have of them is written as well
+    cost     begin, commit and 4 to 7 statements when all are new, whatever the number; one more
+             for each marked property that these events have
+    raises   identities.LostRace, OutdatedMarks or a driver's error: nothing was written
     """
-    received_at = clock.now()
     async with connection.transaction():
+        # Not before BEGIN: a transaction that Postgres shows is older than its events.
+        received_at = clock.now()
+        fed = marks.in_force(tenant.tenant_id)
         standings = await claim_standings(connection, tenant, deliveries, received_at)
         ranked = list(zip(deliveries, standings, strict=True))
         if accepted := [d for d, s in ranked if s.kind is OutcomeKind.ACCEPTED]:
             profile_ids = await _resolve(connection, tenant, accepted, received_at)
-            await events.insert_events(
-                connection, tenant.tenant_id, _new_events(accepted, profile_ids), received_at
-            )
+            rows = _new_events(accepted, profile_ids, received_at)
+            await events.insert_events(connection, tenant.tenant_id, rows, received_at)
+            if fed:
+                await feed(connection, fed, _fed_events(rows, fed), received_at)
         if redeliveries := list(_redeliveries(ranked)):
             await ledger.insert_deliveries(connection, tenant.tenant_id, redeliveries, received_at)
         if rejected := list(_rejected_items(ranked)):
@@ -83,12 +94,33 @@ async def _resolve(
     return plan.profile_id_by_event_id
 
 
-def _new_events(accepted: Iterable[Delivery], profile_ids: Mapping[bytes, bytes]) -> list[NewEvent]:
+def _new_events(
+    accepted: Iterable[Delivery], profile_ids: Mapping[bytes, bytes], received_at: datetime
+) -> list[NewEvent]:
     return [
-        NewEvent(d.item, d.source.source_id, d.api_key_id, profile_ids[d.item.event_id])
+        NewEvent(
+            d.item,
+            d.source.source_id,
+            d.api_key_id,
+            profile_ids[d.item.event_id],
+            d.item.occurred_at or d.first_received_at or received_at,
+        )
         for d in accepted
         if isinstance(d.item, Event) and d.source
     ]
+
+
+def _fed_events(rows: Iterable[NewEvent], marks: Container[int]) -> Iterable[FedEvent]:
+    for row in rows:
+        event = row.event
+        if event.event_type_id in marks:
+            yield FedEvent(
+                event.event_id,
+                event.event_type_id,
+                row.profile_id,
+                row.occurred_at,
+                event.properties,
+            )
 
 
 def _redeliveries(ranked: Ranked) -> Iterable[Redelivery]:

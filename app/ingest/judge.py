@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -93,7 +94,7 @@ class Judge:
             fingerprint_identity(envelope.identity, identity),
             item.properties,
         )
-        verdict = _judge_properties(item, entry, clock.now)
+        verdict = judge_properties(item.properties, item.raw_properties, entry, clock.now)
         violations = (
             *(self._unregistered(tenant.tenant_id, envelope) if entry is None else ()),
             *_time_violations(envelope.occurred_at, clock),
@@ -141,31 +142,40 @@ class Judge:
         )
 
 
-def _judge_properties(item: Decoded, entry: RegisteredType | None, now: datetime) -> Verdict:
-    """By the current version; if it refuses, by an older one that is still in its grace."""
+def judge_properties(
+    properties: dict[str, Any], raw: bytes, entry: RegisteredType | None, now: datetime
+) -> Verdict:
+    """By the current version; if it refuses, by an older one that is still in its grace.
+
+    raw  the same as sent
+    """
     if entry is None:
         return Verdict()
     if entry.status == "RETIRED":
-        return Verdict([Violation("/eventType", "event_type_retired", "the event type is retired")])
+        return Verdict([Violation("/eventType", "event_type_retired", entry.standing)])
     first: Sequence[Violation] = ()
     for version in entry.versions:
         if version.accepted_until is not None and version.accepted_until <= now:
             continue
-        violations = version.validator.violations(item.properties)
+        violations = version.validator.violations(properties)
         if not violations:
-            return _accepted(item, entry, version, superseded=bool(first))
+            return _accepted(properties, raw, entry, version, superseded=bool(first))
         first = first or violations
     return Verdict(first)
 
 
 def _accepted(
-    item: Decoded, entry: RegisteredType, version: PublishedVersion, *, superseded: bool
+    properties: dict[str, Any],
+    raw: bytes,
+    entry: RegisteredType,
+    version: PublishedVersion,
+    *,
+    superseded: bool,
 ) -> Verdict:
     warnings: list[Violation] = []
-    properties = item.raw_properties
     if entry.status == "DEPRECATED":
         warnings.append(
-            Violation("/eventType", "event_type_deprecated", "the event type is deprecated")
+            Violation("/eventType", "event_type_deprecated", entry.standing)
         )
     if superseded:
         warnings.append(
@@ -176,14 +186,14 @@ def _accepted(
             )
         )
     if version.validator.strips:
-        kept, stripped = version.validator.strip(item.properties)
+        kept, stripped = version.validator.strip(properties)
         if stripped:
-            properties = encode_exactly(kept)
+            raw = encode_exactly(kept)
             warnings += [
                 Violation(path, "property_stripped", "unknown property, left out")
                 for path in stripped[:MAX_VIOLATIONS]
             ]
-    return Verdict((), tuple(warnings), version, properties)
+    return Verdict((), tuple(warnings), version, raw)
 
 
 _EXACT = msgspec.json.Encoder(decimal_format="number")

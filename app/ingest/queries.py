@@ -20,6 +20,8 @@ class NewEvent(msgspec.Struct, frozen=True):
     source_id: int
     api_key_id: int
     profile_id: bytes
+    occurred_at: datetime
+    """As sent, or what stands in for it."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ async def insert_events(
                 event.version_id,
                 row.api_key_id,
                 event.external_event_id,
-                event.occurred_at or received_at,
+                row.occurred_at,
                 event.occurred_at is not None,
                 row.profile_id,
                 event.size_bytes,

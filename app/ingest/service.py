@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import repeat
 
 from app import clock
 from app.access import queries as access
@@ -38,8 +40,12 @@ class Ingest:
 
         raises  AppError UNAVAILABLE: nothing was promised, the caller comes back.
         """
-        tenant_id = principal.tenant.tenant_id
-        sources = self._directory.sources(tenant_id)
+        judged = await self.admit(principal, await self.judge(principal, items), items)
+        return await self.commit(principal, judged, items)
+
+    async def judge(self, principal: Principal, items: Sequence[bytes]) -> list[Judged]:
+        """What becomes of these raw items as far as no database needs to be asked."""
+        sources = self._directory.sources(principal.tenant.tenant_id)
         at = Clock.at(clock.now())
         judged: list[Judged] = []
         for start in range(0, len(items), SLICE_ITEMS):
@@ -47,6 +53,13 @@ class Ingest:
                 await asyncio.sleep(0)
             for raw in items[start : start + SLICE_ITEMS]:
                 judged.append(self._judge.judge(decode_event(raw), raw, principal, sources, at))
+        return judged
+
+    async def admit(
+        self, principal: Principal, judged: list[Judged], items: Sequence[bytes]
+    ) -> list[Judged]:
+        """Register sources seen for the first time; events of those over the limit are refused."""
+        sources = self._directory.sources(principal.tenant.tenant_id)
         unknown = {
             item.source for item in judged if isinstance(item, Event) and item.source not in sources
         }
@@ -58,11 +71,27 @@ class Ingest:
                 else item
                 for item, raw in zip(judged, items, strict=True)
             ]
+        return judged
+
+    async def commit(
+        self,
+        principal: Principal,
+        judged: Sequence[Judged],
+        items: Sequence[bytes],
+        first_received_at: Sequence[datetime | None] | None = None,
+    ) -> list[Outcome]:
+        """Outcomes of admitted items, durable. Right after `admit`: sources are known until then.
+
+        first_received_at  of replayed items
+        """
+        sources = self._directory.sources(principal.tenant.tenant_id)
         return await self._committer.deliver(
             principal.tenant,
             [
-                Delivery(item, principal.key_id, len(raw), sources.get(item.source or ""))
-                for item, raw in zip(judged, items, strict=True)
+                Delivery(item, principal.key_id, len(raw), sources.get(item.source or ""), first)
+                for item, raw, first in zip(
+                    judged, items, first_received_at or repeat(None, len(items)), strict=True
+                )
             ],
         )
 

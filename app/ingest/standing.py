@@ -30,6 +30,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int
     source: SourceSettings | None
     """None for a rejected item whose source is not registered."""
+    first_received_at: datetime | None = None
+    """Of a replayed item: when it was refused. Stands in for an occurredAt that was left out."""
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):

@@ -43,6 +43,15 @@ class RegisteredType(msgspec.Struct, frozen=True):
     """ACTIVE, DEPRECATED (accepted with a warning) or RETIRED (refused)."""
     versions: tuple[PublishedVersion, ...]
     """The current one, then older ones still in their grace window, newest first."""
+    status_note: str | None = None
+    sunset_at: datetime | None = None
+
+    @property
+    def standing(self) -> str:
+        """What its senders are told of a status that is not ACTIVE."""
+        by_when = f", to be retired on {self.sunset_at:%Y-%m-%d}" if self.sunset_at else ""
+        note = f": {self.status_note}" if self.status_note else ""
+        return f"the event type is {self.status.lower()}{by_when}{note}"
 
 
 class Catalog:

@@ -94,9 +94,9 @@ def read_registry(directory: Path, *, check_compatibility: bool = True) -> Regis
             message = "only folders of event types belong here: <event_type>/<version>.json"
             problems.append(Problem(str(folder), 1, "", message))
             continue
-        if not spec.is_event_type_name(folder.name):
-            message = "an event type's name is lower-case words joined by _ or ., at most 128 long"
-            problems.append(Problem(str(folder), 1, "", message))
+        for finding in spec.lint_event_type(folder.name, event_types):
+            found = problems if finding.severity == "error" else warnings
+            found.append(Problem(str(folder), 1, "", finding.message))
         parsed = [
             _read_version(file, problems, warnings) for file in _version_files(folder, problems)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -12,9 +12,10 @@ import msgspec
 from app import clock
 from app.db.pool import Connection
 from app.db.sql import load_statements
-from app.db.tables import EventType, EventTypeVersion, Property, RegistryChange, Tenant
+from app.db.tables import EventTypeVersion, Property, Tenant
 from app.registry import spec
 from app.registry.catalog import PublishedVersion, RegisteredType
+from app.registry.type_settings import TypeSettings, settings_of
 
 SQL = load_statements(__file__)
 
@@ -22,11 +23,26 @@ SQL = load_statements(__file__)
 class StoredVersion(msgspec.Struct, frozen=True):
     """One immutable version as it is kept."""
 
-    event_type: str
-    compatibility: str
     version: int
     checksum: str
     document: dict[str, Any]
+    forced: bool = False
+    """It broke with versions before it: later ones are held against it and what follows only."""
+    published_by: str = "cli"
+    marked: Collection[str] = ()
+    """Properties at the root whose values are kept for segments now."""
+
+
+class StoredType(msgspec.Struct, frozen=True):
+    """One event type, as files are compared with it."""
+
+    event_type_id: int
+    status: str
+    settings: TypeSettings
+    settings_in_files: TypeSettings
+    """As the files said when they were last applied; without such, as the newest version says."""
+    versions: list[StoredVersion]
+    """Oldest first."""
 
 
 async def read_catalog(connection: Connection, tenant_id: int) -> list[RegisteredType]:
@@ -37,6 +53,8 @@ async def read_catalog(connection: Connection, tenant_id: int) -> list[Registere
             event_type_id=versions[0]["event_type_id"],
             name=name,
             status=versions[0]["status"],
+            status_note=versions[0]["status_note"],
+            sunset_at=versions[0]["sunset_at"],
             versions=tuple(
                 PublishedVersion(v["version_id"], v["version"], v["document"], v["accepted_until"])
                 for v in versions
@@ -46,45 +64,45 @@ async def read_catalog(connection: Connection, tenant_id: int) -> list[Registere
     ]
 
 
-async def read_versions(connection: Connection, tenant_id: int) -> dict[str, list[StoredVersion]]:
-    """All versions, oldest first, by event type."""
-    rows = await connection.fetch(SQL["read_versions"], tenant_id)
-    found: dict[str, list[StoredVersion]] = {}
-    for row in rows:
-        found.setdefault(row["name"], []).append(
+async def read_stored_types(connection: Connection, tenant_id: int) -> dict[str, StoredType]:
+    """Every event type with all its versions, by name."""
+    versions: dict[str, list[StoredVersion]] = {}
+    for row in await connection.fetch(SQL["read_versions"], tenant_id):
+        versions.setdefault(row["name"], []).append(
             StoredVersion(
-                event_type=row["name"],
-                compatibility=row["compatibility"],
                 version=row["version"],
                 checksum=row["checksum"],
                 document=msgspec.json.decode(row["document"]),
+                forced=row["forced"],
+                published_by=row["published_by"],
+                marked=row["marked"],
             )
         )
-    return found
+    return {
+        row["name"]: _stored_type(row, versions.get(row["name"], []))
+        for row in await connection.fetch(SQL["read_settings"], tenant_id)
+    }
+
+
+def _stored_type(row: Any, versions: list[StoredVersion]) -> StoredType:
+    in_files = row["settings_in_files"]
+    if in_files is not None:
+        base = msgspec.json.decode(in_files, type=TypeSettings)
+    else:
+        base = settings_of(versions[-1].document) if versions else TypeSettings()
+    return StoredType(
+        event_type_id=row["id"],
+        status=row["status"],
+        settings=TypeSettings(
+            row["owner"], row["display_name"], row["description"], row["compatibility"]
+        ),
+        settings_in_files=base,
+        versions=versions,
+    )
 
 
 async def lock_registry(connection: Connection, tenant_id: int) -> None:
     await connection.execute(SQL["lock_registry"], tenant_id)
-
-
-async def upsert_event_type(tenant_id: int, name: str, document: Mapping[str, Any]) -> int:
-    """Create the type, or take over its settings from its newest document; returns its id."""
-    settings = spec.settings(document)
-    entry = (
-        await EventType.objects()
-        .where(EventType.tenant_id == tenant_id, EventType.name == name)
-        .first()
-    )
-    if entry is None:
-        entry = EventType(tenant_id=tenant_id, name=name, created_at=clock.now())
-    else:
-        entry.revision += 1
-    entry.owner = settings.owner
-    entry.display_name = settings.display_name
-    entry.compatibility = settings.compatibility
-    entry.description = document.get("description")
-    await entry.save()
-    return int(entry.id)
 
 
 async def insert_version(
@@ -94,8 +112,11 @@ async def insert_version(
     document: Mapping[str, Any],
     checksum: str,
     published_by: str,
-) -> None:
-    """Publish one version with its properties."""
+    *,
+    reason: str | None = None,
+    forced: bool = False,
+) -> int:
+    """Publish one version with its properties; returns its id."""
     row = EventTypeVersion(
         tenant_id=tenant_id,
         event_type_id=event_type_id,
@@ -104,6 +125,8 @@ async def insert_version(
         checksum=checksum,
         published_at=clock.now(),
         published_by=published_by,
+        reason=reason,
+        forced=forced,
     )
     await row.save()
     properties = [
@@ -123,34 +146,18 @@ async def insert_version(
     ]
     if properties:
         await Property.insert(*properties)
+    return int(row.id)
 
 
-async def set_grace(event_type_id: int, version: int, accepted_until: datetime) -> None:
+async def set_grace(
+    tenant_id: int, event_type_id: int, version: int, accepted_until: datetime
+) -> None:
     """Let an older version be accepted until then."""
     await EventTypeVersion.update({EventTypeVersion.accepted_until: accepted_until}).where(
-        EventTypeVersion.event_type_id == event_type_id, EventTypeVersion.version == version
+        EventTypeVersion.tenant_id == tenant_id,
+        EventTypeVersion.event_type_id == event_type_id,
+        EventTypeVersion.version == version,
     )
-
-
-async def record_change(
-    tenant_id: int,
-    *,
-    actor: str,
-    action: str,
-    subject: str,
-    reason: str | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> None:
-    """One line of the registry's audit trail."""
-    await RegistryChange(
-        tenant_id=tenant_id,
-        changed_at=clock.now(),
-        actor=actor,
-        action=action,
-        subject=subject,
-        reason=reason,
-        after=msgspec.json.encode(after).decode() if after is not None else None,
-    ).save()
 
 
 async def raise_registry_revision(tenant_id: int) -> None:

@@ -16,6 +16,16 @@ from typing import Any, Final, Literal, NamedTuple
 import jsonschema_rs
 import msgspec
 
+from app.registry.names import (
+    RESERVED_NAMES,
+    RESERVED_PREFIXES,
+    envelope_field,
+    event_types_alike,
+    is_reserved,
+    spelling,
+)
+from app.segments.marks import MAX_MARKS
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 10
 """Levels of schemas; the root is the first. An event may be nested 32 deep, so this fits in."""
@@ -198,6 +208,34 @@ def is_event_type_name(name: str) -> bool:
     return len(name) <= MAX_NAME_CHARS and _EVENT_TYPE.fullmatch(name) is not None
 
 
+def is_storable(text: str) -> bool:
+    """Whether Postgres can keep it: no NUL, no half of a surrogate pair."""
+    return _NOT_STORABLE.search(text) is None
+
+
+def is_property_name(name: str) -> bool:
+    """Whether a document may have a property of this name."""
+    sound = 0 < len(name) <= MAX_NAME_CHARS and not _CONTROL.search(name)
+    return sound and is_storable(name) and not is_reserved(name)
+
+
+def lint_event_type(name: str, known: Iterable[str]) -> list[Finding]:
+    """What is wrong with the name of an event type that is to join the known ones of its tenant.
+
+    path  "" of each: the name stands outside of the document
+    """
+    if not is_event_type_name(name):
+        message = (
+            "an event type's name is lower-case words joined by _ or .,"
+            f" at most {MAX_NAME_CHARS} long"
+        )
+        return [Finding("", "event_type_name", message)]
+    return [
+        Finding("", "event_types_alike", f"{name} is easily confused with {other}", "warning")
+        for other in event_types_alike(name, known)
+    ]
+
+
 def pointer_part(name: str) -> str:
     """A name as one part of a JSON Pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
@@ -284,6 +322,13 @@ def lint(document: Any) -> list[Finding]:
     if declared > MAX_PROPERTIES:
         message = f"{declared} properties; {MAX_PROPERTIES} at most"
         found.append(Finding("/properties", "too_many_properties", message))
+    marked = sum(
+        isinstance(place.schema, dict) and place.schema.get("x-segmentable") is True
+        for place in places
+    )
+    if marked > MAX_MARKS:
+        message = f"{marked} segmentable properties; {MAX_MARKS} at most"
+        found.append(Finding("/properties", "too_many_segmentable", message))
     return found
 
 
@@ -430,9 +475,15 @@ def _members(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
         if not 0 < len(name) <= MAX_NAME_CHARS or _CONTROL.search(name):
             message = f"a name has 1 to {MAX_NAME_CHARS} characters, none of them a control one"
             yield Finding(at, "property_name", message)
-        twin = spelt.setdefault(name.lower().replace("_", "").replace("-", ""), name)
+        if is_reserved(name):
+            reserved = ", ".join((*(f"{prefix}…" for prefix in RESERVED_PREFIXES), *RESERVED_NAMES))
+            yield Finding(at, "property_name_reserved", f"reserved names: {reserved}")
+        if not pointer and (field := envelope_field(name)):
+            message = f"every event has a field {field} outside its properties: it will be confused"
+            yield Finding(at, "property_name_of_envelope", message, "warning")
+        twin = spelt.setdefault(spelling(name), name)
         if twin != name:
-            message = f"differs from {twin} by case, _ or - only: senders will confuse them"
+            message = f"differs from {twin} by case, _, - or . only: senders will confuse them"
             yield Finding(at, "property_names_alike", message, "warning")
     for index, name in enumerate(schema.get("required", ())):
         if name not in names:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.main import app
+from app.cli.main import app, main
 from app.cli.runtime import Problem
 from tests.support import (
     EXAMPLE,
@@ -284,6 +284,50 @@ def test_a_killed_import_goes_on_and_counts_every_line_once(
     assert accepted + duplicate == count
 
 
+def checkpoint_of(
+    file: Path, recipient: str, line: int, rejects_bytes: int, age_ns: int = 0
+) -> None:
+    """What an import leaves that was killed after so many lines."""
+    state = file.stat()
+    left = {
+        "size_bytes": state.st_size,
+        "modified_ns": state.st_mtime_ns - age_ns,
+        "recipient": recipient,
+        "line": line,
+        "rejects_bytes": rejects_bytes,
+        "totals": {"accepted": line, "duplicate": 0, "error": 0},
+    }
+    file.with_name(file.name + ".import-checkpoint").write_text(json.dumps(left))
+
+
+def test_an_import_goes_on_only_for_the_recipient_and_the_file_it_had_begun(
+    service: Service, cdp: Cdp, tmp_path: Path
+) -> None:
+    file = write_events(tmp_path / "day.ndjson", [purchase(f"e{n}") for n in range(3)])
+    arguments = ("events", "import", str(file), "--url", service.url, "--key", service.key)
+    ours = f"{service.url} {service.key.split('_')[2]}"
+    checkpoint_of(file, f"{service.url} another", line=2, rejects_bytes=0)
+    assert "3 accepted, 0 duplicate, 0 refused" in cdp(*arguments).stdout
+    checkpoint_of(file, ours, line=2, rejects_bytes=0, age_ns=1)
+    assert "0 accepted, 3 duplicate, 0 refused" in cdp(*arguments).stdout
+    checkpoint_of(file, ours, line=2, rejects_bytes=0)
+    resumed = cdp(*arguments).stdout
+    assert "going on after line 2" in resumed
+    assert "2 accepted, 1 duplicate, 0 refused" in resumed
+
+
+def test_a_resumed_import_lists_every_refused_line_once(
+    service: Service, cdp: Cdp, tmp_path: Path
+) -> None:
+    events = [purchase(f"r{n}", identity={}) for n in range(3)]
+    file = write_events(tmp_path / "day.ndjson", events)
+    rejects = tmp_path / "day.rejects.ndjson"
+    rejects.write_text('{"line":1}\n{"line":2}\n')  # killed before the second was in the checkpoint
+    checkpoint_of(file, f"{service.url} {service.key.split('_')[2]}", line=1, rejects_bytes=11)
+    cdp("events", "import", str(file), "--url", service.url, "--key", service.key)
+    assert [json.loads(line)["line"] for line in rejects.read_text().splitlines()] == [1, 2, 3]
+
+
 def test_commands_work_without_a_service_and_beside_one(data_folder: Path) -> None:
     environment = {"CDP_DATA_DIR": str(data_folder)}
     alone = run_cdp("tenants", "create", "acme", environment=environment)
@@ -326,11 +370,51 @@ def test_doctor_says_what_is_broken(cdp: Cdp) -> None:
     assert "Postgres cannot be reached" in away.stdout
 
 
-def test_an_unknown_setting_is_refused_by_name() -> None:
-    result = run_cdp("keys", "list", "--tenant", "demo", environment={"CDP_WORKER": "4"})
-    assert result.returncode == 1
-    assert "worker" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("CDP_WORKER", "4", "cdp: there is no setting CDP_WORKER (see docs/settings.md)\n"),
+        ("CDP_PORT", "http", "cdp: CDP_PORT is wrong: Expected `int`, got `str`\n"),
+        ("CDP_WORKERS", "0", "cdp: CDP_WORKERS is wrong: Expected `int` >= 1\n"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(variable: str, value: str, line: str) -> None:
+    result = run_cdp("keys", "list", "--tenant", "demo", environment={variable: value})
+    assert (result.returncode, result.stderr) == (1, line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "line"),
+    [
+        ("keys create --name n", 2, "cdp: Missing option '--tenant' / '-t'. (see cdp keys create"),
+        ("keys create --tenant demo --name n --scope all", 2, "'all' is not one of 'events:write'"),
+        ("keys create --tenant demo --name n --expires 90", 1, "cdp: '90' is no duration"),
+        ("keys create --tenant demo --name n --expires 0d", 1, "cdp: a key that expires at once"),
+        ("keys create --tenant demo --name n --expires 999999w", 1, "longer than a hundred years"),
+        ("keys create --tenant demo --name=", 1, "cdp: --name is for people"),
+        ("keys create --tenant demo --name n --source=", 1, "cdp: '' is no source"),
+        ("keys create --tenant demo --name n --event-type=No", 1, "cdp: 'No' is no event type"),
+        ("serve --port 70000", 2, "'--port': Input should be less than or equal to 65535"),
+        ("events import nothing.ndjson", 2, "file 'nothing.ndjson' does not exist"),
+        ("sell", 2, "cdp: No such command 'sell'. (see cdp --help)"),
+        ("tenants list", 1, "cdp: Postgres cannot be reached: Connect call failed"),
+    ],
+)
+def test_every_error_is_one_readable_line(
+    arguments: str,
+    exit_code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CDP_DATABASE_URL", "postgresql://127.0.0.1:1/nothing")
+    monkeypatch.setattr(sys, "argv", ["cdp", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (exit_code, "")
+    assert line in printed.err
+    assert len(printed.err.splitlines()) == 1
 
 
 def commands() -> Iterator[list[str]]:

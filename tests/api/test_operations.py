@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.access.queries import revoke_key
 from app.db.embedded import EmbeddedPostgres
 from app.db.migrate import migrate
 from app.registry.files import read_registry
@@ -46,6 +48,7 @@ async def is_ready(api: Api) -> bool:
     return (await api.client.get("/readyz")).status_code == 200
 
 
+@rule("3: 5xx is transient, the same key can be sent again")
 @rule("4.21: 503 while Postgres is away, nothing is accepted into memory")
 async def test_while_postgres_is_away_events_get_503_and_readyz_says_no(
     postgres: EmbeddedPostgres,
@@ -136,6 +139,22 @@ async def test_a_publish_is_enforced_on_every_worker(
             return all(answer.is_success for answer in answers)
 
         await eventually(all_know)
+
+
+@rule("4.20: revocation is effective on every worker")
+async def test_a_revoked_key_is_refused_by_every_worker(database_url: str, seeded: Seed) -> None:
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(service_in_process(database_url, seeded))
+            for _ in range(3)
+        ]
+        key = await workers[0].new_key()
+        before = [await w.post(purchase(f"w{n}"), key=key) for n, w in enumerate(workers)]
+        assert [answer.status_code for answer in before] == [202] * 3, "known at once, everywhere"
+        await revoke_key(seeded.tenant_id, key.split("_")[2])
+        await asyncio.sleep(1)
+        after = [await worker.post(purchase("late"), key=key) for worker in workers]
+        assert [answer.status_code for answer in after] == [401] * 3
 
 
 @rule("4.22: forcing gives the old version a grace window, the event its version")
@@ -251,8 +270,13 @@ def test_logs_have_request_ids_and_never_what_was_sent(database_url: str, seeded
                 "/v1/cdp/events", json={}, headers={"Authorization": f"Bearer cdp_{marker}"}
             )
             client.get(f"/{marker}")
+        with socket.create_connection(("127.0.0.1", service.port)) as caller:
+            caller.sendall(f"{marker}\r\n\r\n".encode())
+            caller.recv(100)
     finally:
         printed = service.stop()
     assert marker not in printed
     logged = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert refused.json()["request_id"] in {line.get("request_id") for line in logged}
+    from_library = [line for line in logged if line["event"] == "Invalid HTTP request received."]
+    assert [set(line) for line in from_library] == [{"event", "level", "timestamp"}]

@@ -84,6 +84,7 @@ async def check(database_url: str, tenant_id: int, url: str, key: str, acknowled
     assert proof.accepted == EVENTS
 
 
+@pytest.mark.contract("4.1: accepted is committed: no kill loses or doubles it")
 async def test_killing_the_service_in_mid_load_loses_and_doubles_nothing(
     database_url: str, seeded: Seed
 ) -> None:
@@ -104,6 +105,7 @@ async def test_killing_the_service_in_mid_load_loses_and_doubles_nothing(
         services[-1].stop()
 
 
+@pytest.mark.contract("4.1: accepted is committed: no kill loses or doubles it")
 async def test_killing_postgres_in_mid_load_loses_and_doubles_nothing(data_folder: Path) -> None:
     environment = {"CDP_DATA_DIR": str(data_folder)}
     service = ServiceProcess(environment, "--dev")

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from tests.support import (
     EXAMPLE,
@@ -22,6 +23,7 @@ from tests.support import (
 )
 
 
+@pytest.mark.contract("4.9: two requests in flight with one key are no conflict")
 async def test_of_200_identical_posts_over_4_workers_one_is_accepted(
     database_url: str, seeded: Seed
 ) -> None:
@@ -96,6 +98,7 @@ async def groups(api: Api) -> set[frozenset[str]]:
     return {frozenset(row["identifiers"]) for row in rows}
 
 
+@pytest.mark.contract("4.17: who is who does not depend on the order of arrival")
 async def test_the_graph_does_not_depend_on_concurrency(database_url: str, seeded: Seed) -> None:
     people = 12
     pieces = identities(3, people)
@@ -146,6 +149,9 @@ async def test_one_hot_profile_takes_no_deadlock_and_no_second_profile(
     assert rows[0]["profiles"] == 1
 
 
+@pytest.mark.contract(
+    "4.17: two known customers are never merged, the clash is recorded, the event accepted"
+)
 async def test_two_customers_that_clash_in_a_race_never_share_a_profile(
     database_url: str, seeded: Seed
 ) -> None:
@@ -176,6 +182,7 @@ async def test_two_customers_that_clash_in_a_race_never_share_a_profile(
     assert all(len(customers) == 1 for customers in customer_of_root.values())
 
 
+@pytest.mark.contract("4.21: rate limits count events, before any work")
 async def test_rate_limits_hold_across_workers(database_url: str, seeded: Seed) -> None:
     async with AsyncExitStack() as stack:
         workers = [

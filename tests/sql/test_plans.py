@@ -18,8 +18,13 @@ from app.db.pool import close_pool, open_pool
 from app.dedupe.queries import SQL as LEDGER
 from app.identity.queries import SQL as IDENTITY
 from app.ingest.queries import SQL as EVENTS
+from app.proposals.queries import SQL as PROPOSALS
 from app.quarantine.queries import SQL as QUARANTINE
+from app.segments.queries import on_values
 from tests.support import Seed, purchase, service_in_process
+
+A_MARK = 1
+"""The product's registry has marked properties."""
 
 STATEMENTS: list[tuple[str, str, set[str]]] = [
     ("read_keys", LEDGER["read_keys"], {"bucket", "event_key"}),
@@ -32,6 +37,10 @@ STATEMENTS: list[tuple[str, str, set[str]]] = [
     ("read_contents", EVENTS["read_contents"], {"bucket", "event_key", "received_at"}),
     ("list_items", QUARANTINE["list_items"], {"tenant_id", "received_at"}),
     ("delete_expired", QUARANTINE["delete_expired"], {"expires_at"}),
+    ("read_unfed", on_values("read_unfed", A_MARK), {"received_at", "event_key"}),
+    ("delete_values_before", on_values("delete_values_before", A_MARK), {"received_at"}),
+    ("read_rejected", PROPOSALS["read_rejected"], {"tenant_id", "event_type"}),
+    ("read_stripped", PROPOSALS["read_stripped"], {"tenant_id", "event_type_id"}),
 ]
 
 

@@ -156,6 +156,7 @@ def test_the_unknown_policy_may_only_open(
     assert rules(old, new) == expected
 
 
+@pytest.mark.contract("4.22: an incompatible change says which path breaks which rule")
 def test_a_breakage_says_where_what_why_and_what_would_mend_it() -> None:
     old = document({"type": "array", "items": {"type": "string", "maxLength": 9}})
     new = document({"type": "array", "items": {"type": "string", "maxLength": 7}})
@@ -177,6 +178,7 @@ def test_the_path_of_a_breakage_is_escaped_as_a_json_pointer() -> None:
     assert rules(old, new) == [("/a~1b~0c", "type_changed")]
 
 
+@pytest.mark.contract("2: what is segmented on is registered and marked so")
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -472,6 +474,7 @@ def objects_of(draw: st.DrawFn, schema: Schema) -> dict[str, Any]:
     return sent
 
 
+@pytest.mark.contract("4.22: what was valid stays valid")
 @settings(max_examples=400)
 @given(changed_documents(), st.data())
 def test_what_was_valid_stays_valid_under_every_change_without_breakages(

@@ -215,6 +215,7 @@ def number(value: Decimal, chance: random.Random) -> str:
     return chance.choice(spellings)
 
 
+@pytest.mark.contract("4.4: spelling does not matter")
 @given(objects, st.randoms(use_true_random=False))
 @settings(max_examples=80)
 def test_any_content_has_one_fingerprint_whatever_its_spelling(

@@ -124,6 +124,7 @@ def test_keys_that_are_no_keys_are_dropped(kind: Kind, text: str) -> None:
     assert outcome(kind, text) == "identifier_dropped"
 
 
+@pytest.mark.contract("4.18: placeholders never link")
 @pytest.mark.parametrize("kind", [Kind.EXTERNAL, Kind.DEVICE])
 @pytest.mark.parametrize(
     "text",
@@ -150,6 +151,7 @@ def test_a_key_has_no_flaw_exactly_when_all_its_characters_are_allowed(text: str
 # Emails
 
 
+@pytest.mark.contract("4.18: normalisation")
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -239,6 +241,7 @@ def test_ordinary_emails_do_not_need_the_library() -> None:
 # Phones
 
 
+@pytest.mark.contract("4.18: normalisation")
 @pytest.mark.parametrize(
     ("text", "region", "value"),
     [

@@ -26,6 +26,7 @@ TENANT = TenantSettings(1, "demo", b"k" * 32, 30, None, 1_000)
 def principal(key: NewKey, expires_at: datetime | None = None) -> Principal:
     return Principal(
         key_id=1,
+        public_id=key.public_id,
         name="test",
         secret_hash=key.secret_hash,
         tenant=TENANT,
@@ -43,6 +44,7 @@ def directory(key: NewKey, expires_at: datetime | None = None) -> Directory:
     return held
 
 
+@pytest.mark.contract("4.20: a key's text names its environment and id")
 def test_a_key_names_its_environment_and_id_and_can_be_taken_apart() -> None:
     key = generate_key("live")
     assert re.fullmatch(r"cdp_live_[a-z2-7]{10}_[a-z2-7]{32}", key.text)
@@ -57,6 +59,7 @@ def test_other_texts_are_no_keys(text: str) -> None:
     assert parse_key(text.encode()) is None
 
 
+@pytest.mark.contract("4.20: keys are kept as a hash and revoked within a second")
 def test_only_the_hash_is_kept() -> None:
     key = generate_key("live")
     assert key.secret_hash == hash_secret(key.secret.encode())
@@ -87,6 +90,7 @@ def test_a_revoked_key_is_gone_with_the_next_look() -> None:
     assert held.authenticate(key.text.encode(), NOW) is None
 
 
+@pytest.mark.contract("4.20: scopes")
 def test_scopes_are_what_a_key_may_do_and_admin_is_all() -> None:
     key = generate_key("live")
     writer = principal(key)

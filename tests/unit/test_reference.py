@@ -71,11 +71,13 @@ def test_what_is_checked_in_is_what_the_code_says(path: Path) -> None:
     )
 
 
+@pytest.mark.contract("4.3: docs/errors.md is generated from the catalogue")
 def test_the_errors_page_has_one_row_for_each_code() -> None:
     rows = re.findall(r"^\| `([a-z_]+)`", errors_markdown(), re.MULTILINE)
     assert rows == [*CATALOGUE, *REASONS]
 
 
+@pytest.mark.contract("4.3: the catalogue is closed")
 def test_every_error_code_is_in_the_catalogue() -> None:
     assert set(CATALOGUE) == set(ErrorCode)
 
@@ -121,6 +123,7 @@ def test_every_example_keeps_its_schema(schema: dict[str, Any], value: object) -
     validator(schema).validate(value)
 
 
+@pytest.mark.contract("1: one event")
 def test_the_event_example_is_the_contract_s() -> None:
     content = DOCUMENT["paths"][EVENTS_PATH]["post"]["requestBody"]["content"]
     assert content["application/json"]["examples"]["purchase"]["value"] == EXAMPLE
@@ -162,6 +165,7 @@ def test_every_error_code_is_shown_in_both_media_types_of_an_operation() -> None
     assert shown == dict.fromkeys(shown, promised)
 
 
+@pytest.mark.contract("4.3: each error_code has one status")
 def test_every_error_is_shown_at_its_status_and_with_known_reasons() -> None:
     for name, operation in operations():
         for status, response in operation["responses"].items():

@@ -115,6 +115,13 @@ def test_what_does_not_belong_into_the_folder_is_refused(
     assert problems(write(tmp_path, files)) == expected
 
 
+def test_event_types_that_are_easily_confused_are_told_as_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, {"visit_begun/1.json": VISIT, "visits_begun/1.json": VISIT})
+    assert [str(warning) for warning in read_registry(tmp_path).warnings] == [
+        f"{tmp_path / 'visits_begun'}:1: visits_begun is easily confused with visit_begun"
+    ]
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path / "none") == [f"{tmp_path / 'none'}:1: there is no such folder"]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
+import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ def test_two_known_customers_are_never_merged_and_the_clash_is_recorded() -> Non
     assert plan.profile_id_by_event_id == {b"e2": profile_id_of(b"e2")}
 
 
+@pytest.mark.contract("4.17: on a clash the event goes to the match of highest priority")
 def test_a_clash_sends_the_event_to_its_strongest_match() -> None:
     world = World()
     world.deliver(("e1", ["x:1", "e:a"]), ("e2", ["x:2", "p:5"]))
@@ -206,6 +208,7 @@ def clashes(history: Sequence[Sequence[str]]) -> bool:
     return any(len(v) > 1 for v in [*externals.values(), *devices.values()])
 
 
+@pytest.mark.contract("4.17: who is who does not depend on the order of arrival")
 @settings(max_examples=400)
 @given(HISTORY, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_without_a_clash_the_groups_do_not_depend_on_order_or_batching(
@@ -223,6 +226,7 @@ def test_without_a_clash_the_groups_do_not_depend_on_order_or_batching(
     assert in_order.groups() == shuffled.groups()
 
 
+@pytest.mark.contract("4.17: a device alone never merges anybody")
 @settings(max_examples=300)
 @given(HISTORY)
 def test_whatever_comes_no_profile_has_two_customers_and_no_device_joins_two_people(

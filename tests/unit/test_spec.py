@@ -36,8 +36,11 @@ def deep_list(levels: int) -> list[Any]:
     return value
 
 
-def many(count: int) -> Schema:
-    return {"type": "object", "properties": {f"p{i}": TEXT for i in range(count)}}
+MARKED = {"x-segmentable": True}
+
+
+def many(count: int, **more: Any) -> Schema:
+    return {"type": "object", "properties": {f"p{i}": TEXT | more for i in range(count)}}
 
 
 AT = "/properties/value"
@@ -140,6 +143,18 @@ RULES: list[tuple[str, str, Any, Any]] = [
      {"type": "object", "properties": {"a b": TEXT}}),
     ("property_name", f"/properties/{'a' * 129}", {"type": "object", "properties": {"a" * 129:
      TEXT}}, {"type": "object", "properties": {"a" * 128: TEXT}}),
+    ("property_name_reserved", f"{AT}/properties/$ref",
+     document({"type": "object", "properties": {"$ref": TEXT}}),
+     document({"type": "object", "properties": {"ref$": TEXT}})),
+    ("property_name_reserved", "/properties/x-pii",
+     {"type": "object", "properties": {"x-pii": TEXT}},
+     {"type": "object", "properties": {"x_pii": TEXT}}),
+    ("property_name_reserved", "/properties/__proto__",
+     {"type": "object", "properties": {"__proto__": TEXT}},
+     {"type": "object", "properties": {"proto": TEXT}}),
+    ("property_name_of_envelope", "/properties/occurred_at",
+     {"type": "object", "properties": {"occurred_at": TEXT}},
+     document({"type": "object", "properties": {"occurred_at": TEXT}})),
     ("property_names_alike", "/properties/storeId",
      {"type": "object", "properties": {"store_id": TEXT, "storeId": TEXT}},
      {"type": "object", "properties": {"store_id": TEXT, "store_ids": TEXT}}),
@@ -161,6 +176,7 @@ RULES: list[tuple[str, str, Any, Any]] = [
     ("too_deep", "", document(TEXT, examples=deep_list(3_000)),
      document(TEXT, examples=deep_list(20))),
     ("too_many_properties", "/properties", many(501), many(500)),
+    ("too_many_segmentable", "/properties", many(31, **MARKED), many(30, **MARKED)),
     ("document_too_large", "", document({**TEXT, "description": "é" * 32_768}),
      document({**TEXT, "description": "é" * 32_700})),
     ("text_not_storable", f"{AT}/description", document({**TEXT, "description": "a\0"}),
@@ -208,7 +224,7 @@ def test_each_rule_finds_what_breaks_it_and_nothing_in_its_neighbour(
             AT, "type_missing", "without a type any value is accepted", "warning")]),
         ({"type": "object", "properties": {"a_b": TEXT, "aB": TEXT}}, [Finding(
             "/properties/aB", "property_names_alike",
-            "differs from a_b by case, _ or - only: senders will confuse them", "warning")]),
+            "differs from a_b by case, _, - or . only: senders will confuse them", "warning")]),
     ],
 )  # fmt: skip
 def test_a_finding_says_where_what_and_what_was_probably_meant(
@@ -237,8 +253,38 @@ def test_everything_that_is_wrong_is_found_at_once() -> None:
 )  # fmt: skip
 def test_an_event_types_name_is_lower_case_words(name: str, expected: bool) -> None:
     assert spec.is_event_type_name(name) is expected
+    assert (spec.lint_event_type(name, ()) == []) is expected
 
 
+@pytest.mark.parametrize(
+    ("name", "confused_with"),
+    [
+        ("purchasecompleted", ["purchase_completed"]),
+        ("purchase.completed", ["purchase_completed"]),
+        ("completed_purchase", ["purchase_completed"]),
+        ("purchases_completed", ["purchase_completed"]),
+        ("purchase_complete", ["purchase_completed"]),
+        ("purhcase_completed", ["purchase_completed"]),
+        ("puschase_completed", ["purchase_completed"]),
+        ("purchase_completed", []),
+        ("purchase_refunded", []),
+        ("wizard_step_3", []),
+        ("wizard_steps_1", ["wizard_step_1"]),
+        ("visits", []),
+        ("visit.ed", ["visited"]),
+    ],
+)
+def test_an_event_type_is_told_apart_from_those_that_are_known(
+    name: str, confused_with: list[str]
+) -> None:
+    known = ["wizard_step_1", "wizard_step_2", "visit", "visited", "purchase_completed"]
+    assert spec.lint_event_type(name, known) == [
+        Finding("", "event_types_alike", f"{name} is easily confused with {other}", "warning")
+        for other in confused_with
+    ]
+
+
+@pytest.mark.contract("4.22: BACKWARD_TRANSITIVE by default")
 @pytest.mark.parametrize(
     ("doc", "expected"),
     [
@@ -251,6 +297,7 @@ def test_settings_have_defaults(doc: Schema, expected: Settings) -> None:
     assert spec.settings(doc) == expected
 
 
+@pytest.mark.contract("2: what is segmented on is registered and marked so")
 def test_properties_are_listed_with_where_they_are_and_what_they_accept() -> None:
     members = {"sku": {**TEXT, "x-pii": "none"}, "n/a": {"type": "integer"}}
     line = {"type": "object", "required": ["sku"], "properties": members}

@@ -196,7 +196,7 @@ class KeysMutation:
             actor=info.context.principal.public_id,
         )
         if new is None:
-            return NotFound(message="there is no live key of this id")
+            return NotFound(message="there is no live key of this id that was not rotated yet")
         return await _created(info, new)
 
     @strawberry.mutation(

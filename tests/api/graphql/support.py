@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from app.access import queries as access
+from app.access.keys import Scope
 from tests.support import Api
 
 
@@ -44,3 +46,10 @@ class GraphQL:
         assert response.status_code == 200, response.text
         errors = response.json().get("errors", [])
         return [(e.get("extensions", {}).get("code", ""), e["message"]) for e in errors]
+
+
+async def other_tenant() -> str:
+    """A key that may do everything, of another tenant of the same service."""
+    tenant_id = await access.create_tenant("other")
+    key = await access.create_key(tenant_id, name="other", scopes=[Scope.ADMIN], environment="test")
+    return key.text

@@ -104,6 +104,8 @@ async def test_a_rotated_key_works_on_for_its_grace_only(api: Api, gql: GraphQL)
     old = await created(gql)
     rotated = await gql.data(ROTATE, {"id": old["apiKey"]["id"], "grace": 3600})
     assert rotated["rotateApiKey"]["apiKey"]["scopes"] == ["EVENTS_WRITE"]
+    again = await gql.data(ROTATE, {"id": old["apiKey"]["id"], "grace": 3600})
+    assert again["rotateApiKey"] == {"__typename": "NotFound"}
     for number, key in enumerate((old["key"], rotated["rotateApiKey"]["key"])):
         assert (await api.post(purchase(f"r{number}"), key=key)).status_code == 202
     newest = await gql.data(ROTATE, {"id": rotated["rotateApiKey"]["apiKey"]["id"], "grace": 0})

@@ -77,6 +77,11 @@ async def test_a_request_that_is_none_is_answered_like_every_other_error(
     assert (stranger.status_code, stranger.json()["error_code"]) == (401, "unauthorized")
 
 
+async def test_a_value_that_no_database_knows_is_the_callers_mistake(gql: GraphQL) -> None:
+    for query in ('{ source(name: "\\u0000") { name } }', '{ apiKey(id: "\\u0000") { name } }'):
+        assert [code for code, _ in await gql.errors(query)] == ["BAD_USER_INPUT"]
+
+
 async def test_a_mutation_is_not_taken_from_a_link(api: Api) -> None:
     answer = await api.client.get("/graphql?query=mutation{revokeApiKey(id:1){__typename}}")
     assert answer.status_code == 200

@@ -1,0 +1,1 @@
+"""Drafts from what was rejected. Never publishes."""

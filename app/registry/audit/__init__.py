@@ -1,0 +1,1 @@
+"""Who changed what, as people look it up. Reads only; changes write their own lines."""

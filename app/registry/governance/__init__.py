@@ -1,0 +1,1 @@
+"""Event types, drafts and versions as people run them. Never judges an event."""

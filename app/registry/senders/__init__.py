@@ -1,0 +1,1 @@
+"""Who still sends an event type. Reads only."""

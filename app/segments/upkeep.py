@@ -1,0 +1,91 @@
+"""What a worker does for segments beside requests: fill, drop, measure, forget. One step at a time.
+
+Safe in every worker at once: each step locks its mark's row and passes over those of others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+
+from app import clock
+from app.db.partitions import first_month
+from app.db.pool import Connection, Pool
+from app.segments import queries
+from app.segments.backfill import backfill_batch
+from app.segments.marks import known_everywhere_at
+
+PAUSE = 2.0
+"""Times as long as a step took: the job never takes more than a third of one connection."""
+MEASURE_EVERY = timedelta(minutes=10)
+DELETE_STEP = 5_000
+
+
+async def tend_segments(pool: Pool) -> None:
+    """Do whatever there is to do for segments, with pauses."""
+    while True:
+        started = time.monotonic()
+        async with pool.acquire(timeout=2) as connection:
+            if not (
+                await backfill_batch(connection)
+                or await drop_next(connection)
+                or await measure_next(connection)
+            ):
+                return
+        await asyncio.sleep(PAUSE * (time.monotonic() - started))
+
+
+async def drop_next(connection: Connection) -> bool:
+    """Drop the storage of an unmarked property once no flush can write to it any more.
+
+    returns  whether something was dropped
+    """
+    async with connection.transaction():
+        now = clock.now()
+        row = await connection.fetchrow(queries.SQL["claim_dropping"], now)
+        if row is None:
+            return False
+        tenant_id, mark_id, known_at = row
+        if known_at is None:
+            await connection.execute(
+                queries.SQL["announce_dropping"], tenant_id, mark_id, known_everywhere_at(now)
+            )
+            return False
+        if await queries.read_horizon(connection) < known_at:
+            return False
+        await connection.execute(queries.on_values("drop_values", mark_id))
+        await connection.execute(queries.SQL["delete_mark"], tenant_id, mark_id)
+    return True
+
+
+async def measure_next(connection: Connection) -> bool:
+    """Look at one mark's coverage again; returns whether one was due."""
+    async with connection.transaction():
+        now = clock.now()
+        row = await connection.fetchrow(queries.SQL["claim_unmeasured"], now - MEASURE_EVERY)
+        if row is None:
+            return False
+        mark = queries.mark_of(row)
+        share = await queries.read_coverage(connection, row["tenant_id"], mark)
+        await connection.execute(
+            queries.SQL["set_coverage"], row["tenant_id"], mark.mark_id, share, now
+        )
+    return True
+
+
+async def delete_dropped(connection: Connection) -> None:
+    """Delete the values of events that retention has dropped."""
+    before = await first_month(connection, "event")
+    if before is None:
+        return
+    for row in await connection.fetch(queries.SQL["read_value_tables"]):
+        while await _delete_step(connection, row["id"], before) == DELETE_STEP:
+            pass
+
+
+async def _delete_step(connection: Connection, mark_id: int, before: datetime) -> int:
+    done = await connection.execute(
+        queries.on_values("delete_values_before", mark_id), before, DELETE_STEP
+    )
+    return int(done.rpartition(" ")[2])

@@ -1,0 +1,103 @@
+-- What was counted. One statement reads how far the roll-ups are, the roll-ups, and the minutes
+-- since: one snapshot, so nothing is missed or counted twice. Bucket 0 is where add_counts writes.
+
+-- name: read_days_until
+-- Days before are rolled up; it only grows, so what was read stays right.
+select days_until
+from ingest_stat_progress
+where bucket = 0 and tenant_id = $1
+
+-- name: read_sources
+select id, name
+from source
+where tenant_id = $1 and ($2::text[] is null or name = any ($2))
+
+-- name: read_event_types
+select id, name
+from event_type
+where tenant_id = $1 and ($2::text[] is null or name = any ($2))
+
+-- name: read_counts
+-- $2       beginnings of the steps
+-- $3..$8   ranges of days, hours and minutes
+-- $9, $10  source and event type ids; {-1} is all of them, whose sum the roll-ups hold
+-- $11      outcomes
+-- $12      1, or 4 where steps begin within hours
+-- $13..$16 whether to tell sources, event types, outcomes, reasons apart
+-- $17      rows
+with counted as (
+    select d.day as at, d.source_id, d.event_type_id, d.outcome, d.reason, d.events
+    from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
+    cross join unnest($9::bigint[]) as source (id)
+    cross join unnest($10::bigint[]) as type (id)
+    cross join lateral (
+        select * from ingest_stat_day d
+        where d.bucket = 0 and d.tenant_id = $1
+          and d.source_id = source.id and d.event_type_id = type.id
+          and d.day >= range.lo and d.day < range.hi
+        offset 0
+    ) d
+    union all
+    select h.hour + part.number * interval '15 minutes', h.source_id, h.event_type_id, h.outcome,
+           h.reason, case when $12::int = 1 then h.events else h.quarters[part.number + 1] end
+    from unnest($5::timestamptz[], $6::timestamptz[]) as range (lo, hi)
+    cross join unnest($9::bigint[]) as source (id)
+    cross join unnest($10::bigint[]) as type (id)
+    cross join lateral (
+        select * from ingest_stat_hour h
+        where h.bucket = 0 and h.tenant_id = $1
+          and h.source_id = source.id and h.event_type_id = type.id
+          and h.hour >= range.lo and h.hour < range.hi
+        offset 0
+    ) h
+    cross join generate_series(0, $12::int - 1) as part (number)
+    union all
+    select m.minute, m.source_id, m.event_type_id, m.outcome, m.reason, m.events
+    from (
+        select lo, hi
+        from unnest($7::timestamptz[], $8::timestamptz[]) as asked (lo, hi)
+        union all
+        select greatest(lo, coalesce((select p.rolled_until from ingest_stat_progress p
+                                      where p.bucket = 0 and p.tenant_id = $1), '-infinity')), hi
+        from unnest($5::timestamptz[], $6::timestamptz[]) as asked (lo, hi)
+    ) as range
+    cross join lateral (
+        select * from ingest_stat m
+        where m.bucket = 0 and m.tenant_id = $1
+          and m.minute >= range.lo and m.minute < range.hi
+          and ($9 = '{-1}' or m.source_id = any ($9))
+          and ($10 = '{-1}' or m.event_type_id = any ($10))
+        -- The order of the key: other indexes would have to be read all over.
+        order by m.bucket, m.tenant_id, m.minute
+        offset 0
+    ) m
+)
+select
+    width_bucket(at, $2::timestamptz[]) - 1 as step,
+    case when $13::bool then source_id end as source_id,
+    case when $14::bool then event_type_id end as event_type_id,
+    case when $15::bool then outcome end as outcome,
+    case when $16::bool then reason end as reason,
+    sum(events)::bigint as events
+from counted
+where outcome = any ($11::smallint[])
+group by 1, 2, 3, 4, 5
+limit $17
+
+-- name: read_lag
+-- Of the newest events only: the sample is bounded, however much there is.
+select
+    count(*) as events,
+    percentile_disc(0.5) within group (order by lag) as p50,
+    percentile_disc(0.95) within group (order by lag) as p95
+from (
+    select extract(epoch from e.received_at - e.occurred_at)::float8 as lag, e.source_id,
+           e.event_type_id, e.occurred_at_sent
+    from event e
+    where e.tenant_id = $1 and e.received_at >= $2 and e.received_at < $3
+    order by e.received_at desc
+    limit $4
+) as newest
+where occurred_at_sent
+  and ($5::bigint[] is null or source_id = any ($5))
+  and ($6::bigint[] is null or event_type_id = any ($6))

@@ -1,0 +1,55 @@
+"""Rejected items live as long as their tenant said, and no longer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+
+from app import clock
+from app.access.queries import set_tenant
+from app.quarantine.queries import delete_expired
+from tests.support import Api, eventually, purchase
+
+
+async def test_items_are_deleted_when_the_time_set_by_their_tenant_is_over(api: Api) -> None:
+    async def refuse(name: str) -> None:
+        assert (await api.post(purchase(name, identity={}))).status_code == 422
+
+    await refuse("thirty days")
+    await set_tenant(api.tenant_id, {"quarantine_days": 3})
+
+    async def is_known() -> bool:
+        await refuse("three days")
+        rows = await api.fetch(
+            "select 1 from quarantine where expires_at = received_at + interval '3 days'"
+        )
+        return bool(rows)
+
+    await eventually(is_known)
+    connection = await asyncpg.connect(api.database_url)
+    try:
+        await delete_expired(connection, clock.now() + timedelta(days=2), 1000)
+        kept = await api.fetch("select distinct external_event_id from quarantine order by 1")
+        assert [row[0] for row in kept] == ["thirty days", "three days"]
+        await delete_expired(connection, clock.now() + timedelta(days=4), 1000)
+        kept = await api.fetch(
+            "select external_event_id, expires_at - received_at as life from quarantine"
+            " where expires_at > $1",
+            clock.now() + timedelta(days=4),
+        )
+        assert {row["life"] for row in kept} == {timedelta(days=30)}
+        left = await api.fetch("select count(*) as items from quarantine")
+        assert left[0]["items"] == len(kept)
+    finally:
+        await connection.close()
+
+
+async def test_expired_items_are_deleted_in_bounded_steps(api: Api) -> None:
+    await api.results([purchase(f"r{n}", identity={}) for n in range(5)])
+    connection = await asyncpg.connect(api.database_url)
+    try:
+        late = clock.now() + timedelta(days=31)
+        assert [await delete_expired(connection, late, 2) for _ in range(4)] == [2, 2, 1, 0]
+    finally:
+        await connection.close()

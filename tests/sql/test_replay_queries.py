@@ -1,0 +1,80 @@
+"""Replays as they are kept: one at a time in a tenant, one worker at each, no step twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app import clock, ids
+from app.access.queries import create_tenant
+from app.db.pool import Pool, close_pool, open_pool
+from app.db.scan import Position
+from app.quarantine.filter import Filter
+from app.replay import queries as replays
+from app.replay.queries import DONE, STOPPED, Tally
+from tests.support import Seed
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, max_size=4)
+    yield pool
+    await close_pool(pool)
+
+
+async def start(pool: Pool, tenant_id: int) -> bytes | None:
+    async with pool.acquire() as connection:
+        return await replays.start_replay(
+            connection,
+            tenant_id,
+            public_id="aaaaaaaaaa",
+            which=Filter(source="brand.pos"),
+            dry_run=True,
+            now=clock.now(),
+        )
+
+
+async def test_a_tenant_has_one_replay_at_a_time(pool: Pool, seeded: Seed) -> None:
+    first = await start(pool, seeded.tenant_id)
+    assert first is not None
+    assert await start(pool, seeded.tenant_id) is None
+    assert await start(pool, await create_tenant("other")) is not None
+    async with pool.acquire() as connection:
+        assert await replays.finish(connection, seeded.tenant_id, first, DONE, clock.now())
+        assert not await replays.finish(connection, seeded.tenant_id, first, STOPPED, clock.now())
+    assert await start(pool, seeded.tenant_id) is not None
+
+
+async def test_a_replay_is_claimed_by_one_worker_with_what_was_asked_for(
+    pool: Pool, seeded: Seed
+) -> None:
+    before = clock.now()
+    replay_id = await start(pool, seeded.tenant_id)
+    async with pool.acquire() as one, pool.acquire() as two:
+        async with one.transaction():
+            claimed = await replays.claim_replay(one)
+            assert claimed is not None
+            assert (claimed.replay_id, claimed.filter.source) == (replay_id, "brand.pos")
+            assert before <= claimed.filter.received.end <= clock.now()
+            async with two.transaction():
+                assert await replays.claim_replay(two) is None
+        async with two.transaction():
+            assert await replays.claim_replay(two) == claimed
+
+
+async def test_steps_add_up_and_the_next_begins_behind_the_last(pool: Pool, seeded: Seed) -> None:
+    replay_id = await start(pool, seeded.tenant_id)
+    assert replay_id is not None
+    behind = Position(clock.now(), ids.new_id())
+    async with pool.acquire() as connection:
+        for _ in range(2):
+            tally = Tally(scanned=9, accepted=1, duplicate=2, conflict=1, rejected=3, failed=1)
+            await replays.advance(connection, seeded.tenant_id, replay_id, behind, tally)
+        claimed = await replays.claim_replay(connection)
+        found = await replays.find_replay(connection, seeded.tenant_id, replay_id)
+        assert await replays.find_replay(connection, seeded.tenant_id + 1, replay_id) is None
+    assert claimed is not None
+    assert claimed.after == behind
+    assert found is not None
+    assert (found.scanned, found.duplicate, found.rejected, found.failed) == (18, 4, 6, 2)

@@ -1,0 +1,249 @@
+"""Roll-ups say what the minutes say: after crashes, in two workers, and for late flushes too."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app import clock
+from app.db.pool import Pool, close_pool, open_pool
+from app.stats.freshness import read_freshness
+from app.stats.queries import CountKey, OutcomeKind, add_counts
+from app.stats.reading import Group, GroupBy, Which, read_chart
+from app.stats.rollup import SQL as ROLLUP
+from app.stats.rollup import roll_up
+from app.stats.steps import DAY, HOUR, Step, step_starts
+from tests.support import Seed
+
+UTC_ZONE = ZoneInfo("UTC")
+EVERYTHING = frozenset(GroupBy)
+ACCEPTED, REJECTED = OutcomeKind.ACCEPTED, OutcomeKind.REJECTED
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, max_size=8)
+    yield pool
+    await close_pool(pool)
+
+
+def this_hour() -> datetime:
+    return clock.now().replace(minute=0, second=0, microsecond=0)
+
+
+async def count(
+    pool: Pool, tenant_id: int, moment: datetime, key: CountKey, events: int = 1, writer: int = 0
+) -> None:
+    """Counters as a flush of that moment left them."""
+    await pool.execute(
+        "insert into ingest_stat values (0, $1, $2, $3, $4, $5, $6, $7, $8::bigint, 0)"
+        " on conflict (bucket, tenant_id, minute, source_id, event_type_id, outcome, reason,"
+        " writer) do update set events = ingest_stat.events + excluded.events",
+        tenant_id, moment.replace(second=0, microsecond=0), *key, writer, events,
+    )  # fmt: skip
+
+
+async def sources(pool: Pool, tenant_id: int, *names: str) -> list[int]:
+    return [
+        await pool.fetchval(
+            "insert into source (tenant_id, name, first_seen_at) values ($1, $2, now())"
+            " returning id", tenant_id, name,
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+async def total(pool: Pool, tenant_id: int, start: datetime, end: datetime) -> int:
+    async with pool.acquire() as connection:
+        chart = await read_chart(
+            connection, tenant_id, start, end, Step.WHOLE, UTC_ZONE, frozenset(), Which()
+        )
+    return chart.total
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu"])
+@pytest.mark.parametrize("step", [Step.HOUR, Step.DAY, Step.WHOLE])
+@pytest.mark.parametrize("rolled", [False, True], ids=["minutes", "rolled up"])
+async def test_every_chart_is_equal_to_counting_the_minutes(
+    pool: Pool, seeded: Seed, zone: str, step: Step, rolled: bool
+) -> None:
+    tenant_id, random_ = seeded.tenant_id, random.Random(7)
+    pos, crm = await sources(pool, tenant_id, "brand.pos", "brand.crm")
+    type_id, type_name = await pool.fetchrow(
+        "select id, name from event_type where tenant_id = $1 order by id", tenant_id
+    )
+    names = {pos: "brand.pos", crm: "brand.crm", 0: ""}
+    end = this_hour() + timedelta(minutes=7)
+    counted: list[tuple[datetime, Group, int]] = []
+    for _ in range(250):
+        moment = end - timedelta(minutes=random_.randrange(4 * 24 * 60))
+        source_id = random_.choice([pos, crm, 0])
+        outcome = random_.choice(list(OutcomeKind))
+        reason = random_.choice(["size", "property_missing"]) if outcome is REJECTED else ""
+        key = CountKey(source_id, type_id, outcome, reason)
+        await count(pool, tenant_id, moment, key, 3, random_.randrange(2))
+        counted.append((moment, Group(names[source_id], type_name, outcome, reason), 3))
+    if rolled:
+        assert await roll_up(pool) > 0
+    start = end - 3 * DAY
+    starts = step_starts(start, end, step, ZoneInfo(zone))
+    expected: dict[Group, Counter[int]] = {}
+    for moment, group, events in counted:
+        for number, (begin, stop) in enumerate(pairwise(starts)):
+            if begin <= moment.replace(second=0, microsecond=0) < stop:
+                expected.setdefault(group, Counter())[number] += events
+    async with pool.acquire() as connection:
+        chart = await read_chart(
+            connection, tenant_id, start, end, step, ZoneInfo(zone), EVERYTHING, Which()
+        )
+        totals = await read_chart(
+            connection, tenant_id, start, end, step, ZoneInfo(zone), frozenset(), Which()
+        )
+        of_pos = await read_chart(
+            connection, tenant_id, start, end, step, ZoneInfo(zone),
+            frozenset({GroupBy.OUTCOME}), Which(sources=["brand.pos"]),
+        )  # fmt: skip
+    steps = range(len(starts) - 1)
+    assert {s.group: list(s.events) for s in chart.series} == {
+        group: [numbers[n] for n in steps] for group, numbers in expected.items()
+    }
+    whole = [sum(numbers[n] for numbers in expected.values()) for n in steps]
+    assert [list(s.events) for s in totals.series] == [whole]
+    assert totals.total == chart.total == sum(whole)
+    assert of_pos.total == sum(
+        sum(numbers.values()) for group, numbers in expected.items() if group.source == "brand.pos"
+    )
+
+
+async def test_rolling_up_twice_and_in_two_workers_changes_nothing(
+    pool: Pool, seeded: Seed
+) -> None:
+    key = CountKey(0, 0, ACCEPTED, "")
+    for hours in range(1, 30):
+        await count(pool, seeded.tenant_id, this_hour() - hours * HOUR, key, hours)
+    await asyncio.gather(*(roll_up(pool) for _ in range(4)))
+    before = await pool.fetch("select * from ingest_stat_hour order by 1, 2, 3, 4, 5")
+    assert await roll_up(pool) == 0
+    await pool.execute(
+        "update ingest_stat_progress set rolled_until = rolled_until - interval '20 hours',"
+        " days_until = days_until - interval '1 day'"
+    )
+    assert await roll_up(pool) > 0
+    assert await pool.fetch("select * from ingest_stat_hour order by 1, 2, 3, 4, 5") == before
+    assert await total(pool, seeded.tenant_id, this_hour() - 40 * HOUR, clock.now()) == sum(
+        range(1, 30)
+    )
+
+
+async def rolled_until(pool: Pool, tenant_id: int) -> datetime:
+    until: datetime = await pool.fetchval(
+        "select rolled_until from ingest_stat_progress where tenant_id = $1", tenant_id
+    )
+    return until
+
+
+async def test_the_running_hour_is_summed_up_to_some_minutes_ago_and_counted_to_now(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id, key = seeded.tenant_id, CountKey(0, 0, ACCEPTED, "")
+    hour = this_hour() - 2 * HOUR
+    await count(pool, tenant_id, hour - HOUR, key)
+    for minutes in range(60):
+        moment = hour + timedelta(minutes=minutes)
+        await count(pool, tenant_id, moment, key)
+        monkeypatch.setattr(clock, "now", lambda moment=moment: moment + timedelta(seconds=30))
+        await roll_up(pool)
+        if minutes >= 2:
+            behind = clock.now() - await rolled_until(pool, tenant_id)
+            assert timedelta(minutes=2) <= behind <= timedelta(minutes=7)
+        assert await total(pool, tenant_id, hour, hour + HOUR) == minutes + 1
+        quarter = hour + timedelta(minutes=minutes - minutes % 15)
+        until = quarter + timedelta(minutes=15)
+        assert await total(pool, tenant_id, quarter, until) == minutes % 15 + 1
+
+
+async def test_an_hour_waits_for_a_flush_that_may_still_count_into_it(
+    pool: Pool, seeded: Seed
+) -> None:
+    key = CountKey(0, 0, ACCEPTED, "")
+    past = this_hour() - 3 * HOUR
+    await count(pool, seeded.tenant_id, past - HOUR, key)
+    async with pool.acquire() as connection, connection.transaction():
+        await add_counts(connection, seeded.tenant_id, {key: (5, 500)}, past, 1)
+        began = await connection.fetchval("select now()")
+        assert await pool.fetchval(ROLLUP["oldest_transaction"]) == began
+    assert await pool.fetchval(ROLLUP["oldest_transaction"]) > began
+    await roll_up(pool)
+    assert await total(pool, seeded.tenant_id, past - DAY, clock.now()) == 6
+
+
+async def test_no_hour_is_taken_up_that_ended_after_the_oldest_transaction_began(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = CountKey(0, 0, ACCEPTED, "")
+    await count(pool, seeded.tenant_id, this_hour() - 3 * HOUR, key)
+    tomorrow = clock.now() + DAY
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    await roll_up(pool)  # Postgres's own clock says that it is today
+    assert await rolled_until(pool, seeded.tenant_id) <= tomorrow - DAY
+
+
+async def test_the_usual_gap_knows_nights_and_forgives_one_outage(pool: Pool, seeded: Seed) -> None:
+    tenant_id = seeded.tenant_id
+    shop, sensor, new = await sources(pool, tenant_id, "shop", "sensor", "new")
+    type_id = await pool.fetchval(
+        "select id from event_type where tenant_id = $1 order by id", tenant_id
+    )
+    start = this_hour() - 6 * DAY
+    for hour in range(6 * 24):
+        if hour % 24 >= 14:  # open for ten hours
+            await count(pool, tenant_id, start + hour * HOUR, CountKey(shop, type_id, ACCEPTED, ""))
+        if not 50 <= hour < 55:
+            for quarter in range(4):
+                moment = start + hour * HOUR + quarter * timedelta(minutes=15)
+                await count(pool, tenant_id, moment, CountKey(sensor, type_id, ACCEPTED, ""))
+    await count(pool, tenant_id, start + 140 * HOUR, CountKey(new, type_id, ACCEPTED, ""))
+    while await roll_up(pool):
+        pass
+    async with pool.acquire() as connection:
+        now = this_hour() + timedelta(minutes=30)
+        found = await read_freshness(connection, tenant_id, Which(), now)
+        only = await read_freshness(connection, tenant_id, Which(sources=["shop"]), now)
+    assert {f.source: (f.usual_gap, f.is_silent) for f in found} == {
+        "sensor": (timedelta(minutes=15), True),
+        "shop": (timedelta(hours=15), False),
+        "new": (None, False),
+    }
+    assert found[0].source == "sensor"
+    assert [f.source for f in only] == ["shop"]
+
+
+async def test_freshness_is_of_this_minute(pool: Pool, seeded: Seed) -> None:
+    minute = clock.now().replace(second=0, microsecond=0)
+    await count(pool, seeded.tenant_id, minute, CountKey(0, 0, ACCEPTED, ""))
+    await count(pool, seeded.tenant_id, minute - 9 * HOUR, CountKey(0, 0, ACCEPTED, ""))
+    await roll_up(pool)
+    async with pool.acquire() as connection:
+        (found,) = await read_freshness(connection, seeded.tenant_id, Which(), clock.now())
+    assert found.last_minute == minute
+
+
+async def test_another_tenant_s_counters_are_nowhere(pool: Pool, seeded: Seed) -> None:
+    from app.access.queries import create_tenant
+
+    other = await create_tenant("other")
+    for hours in (0, 4, 30):
+        await count(pool, other, clock.now() - hours * HOUR, CountKey(0, 0, ACCEPTED, ""))
+    await roll_up(pool)
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    assert await total(pool, seeded.tenant_id, start, clock.now()) == 0
+    assert await total(pool, other, start, clock.now()) == 3
+    async with pool.acquire() as connection:
+        assert await read_freshness(connection, seeded.tenant_id, Which(), clock.now()) == []
