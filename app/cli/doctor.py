@@ -125,11 +125,11 @@ async def _server(
             )
         )
     maximum = int(await connection.fetchval("show max_connections"))
-    needed = settings.workers * settings.pool_size + 5
+    needed = settings.workers * (settings.pool_size + settings.graphql_pool_size) + 5
     findings.append(
         Finding(
             f"max_connections {maximum}, {needed} needed",
-            "" if maximum >= needed else "lower CDP_WORKERS or CDP_POOL_SIZE, or raise it",
+            "" if maximum >= needed else "lower CDP_WORKERS or the pools' sizes, or raise it",
         )
     )
     return findings

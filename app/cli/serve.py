@@ -50,6 +50,7 @@ def serve(
     """Serve the API: start the embedded Postgres (or use CDP_DATABASE_URL), migrate, listen.
 
     Ctrl-C answers what is under way, then stops everything, Postgres included.
+    A closed terminal stops it as well, nohup excepted.
     """
     given = {"host": host, "port": port, "workers": workers}
     settings = msgspec.structs.replace(
@@ -57,6 +58,8 @@ def serve(
     )
     configure_logs(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     config = _server_config(settings)
     listening = _bind(settings)
     url = _address(settings)
@@ -144,7 +147,10 @@ def _run(config: uvicorn.Config, listening: list[socket.socket]) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="cdp-metrics-", dir=_memory_folder()) as folder:
         os.environ[MULTIPROCESS_DIR] = folder
-        Multiprocess(config, sockets=listening).run()
+        on_hangup = signal.getsignal(signal.SIGHUP)
+        workers = Multiprocess(config, sockets=listening)
+        signal.signal(signal.SIGHUP, on_hangup)  # uvicorn's would outlive the terminal
+        workers.run()
 
 
 def _memory_folder() -> str | None:

@@ -16,8 +16,8 @@ from app import clock
 from app.access.directory import Directory
 from app.access.keys import Principal, Scope
 from app.db.pool import Connection, Pool
-from app.dedupe.queries import read_keys
-from app.errors import AppError
+from app.dedupe.queries import ERASED, Original, read_keys
+from app.errors import AppError, ErrorCode
 from app.ingest.event import Accepted, Duplicate, Event, Outcome
 from app.ingest.service import Ingest
 from app.metrics import OUTCOMES
@@ -174,24 +174,24 @@ async def _foresee(
 
     Other content under a known key counts as a conflict, also where the source calls it duplicate.
     """
-    claimed = {
-        event_id: original.fingerprint
-        for event_id, original in (
-            await read_keys(
-                connection, tenant_id, sorted({each.event.event_id for each in passing})
-            )
-        ).items()
-    }
+    event_ids = sorted({each.event.event_id for each in passing})
+    originals = await read_keys(connection, tenant_id, event_ids)
+    taken = {event_id: original.fingerprint for event_id, original in originals.items()}
     answers: list[ItemState | None] = []
     for event in (each.event for each in passing):
-        known = claimed.setdefault(event.event_id, b"")
-        if not known:
-            claimed[event.event_id] = event.fingerprint
+        original = originals.get(event.event_id)
+        if event.event_id not in taken:
+            taken[event.event_id] = event.fingerprint
             answers.append(ItemState.ACCEPTED)
+        elif taken[event.event_id] == event.fingerprint and not _is_erased(original):
+            answers.append(ItemState.DUPLICATE)
         else:
-            same = known == event.fingerprint
-            answers.append(ItemState.DUPLICATE if same else ItemState.CONFLICT)
+            answers.append(ItemState.CONFLICT)
     return answers
+
+
+def _is_erased(original: Original | None) -> bool:
+    return original is not None and original.state == ERASED
 
 
 def _state(outcome: Outcome) -> ItemState | None:
@@ -200,4 +200,4 @@ def _state(outcome: Outcome) -> ItemState | None:
         return ItemState.ACCEPTED
     if isinstance(outcome, Duplicate):
         return ItemState.DUPLICATE
-    return ItemState.CONFLICT if outcome.original_event_id is not None else None
+    return None if outcome.code is ErrorCode.INTERNAL_ERROR else ItemState.CONFLICT

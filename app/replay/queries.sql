@@ -9,11 +9,12 @@ on conflict (tenant_id) where state = 'RUNNING' do nothing
 returning replay_id
 
 -- name: claim_replay
--- One that no other worker is at. The lock is held for a step, so a worker that dies lets go.
+-- One that no other worker is at, the one with the fewest items behind it: tenants take turns. The
+-- lock is held for a step, so a worker that dies lets go.
 select tenant_id, replay_id, public_id, filter, dry_run, started_at, after_at, after_id
 from quarantine_replay
 where state = 'RUNNING'
-order by started_at
+order by scanned, started_at
 limit 1
 for update skip locked
 

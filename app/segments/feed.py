@@ -40,12 +40,11 @@ async def feed(
     rows: dict[int, list[ValueRow]] = {}
     for event in events:
         key = event.event_key
+        head = (bucket_of(key), received_at, key, event.profile_id, event.occurred_at)
         properties = decode_stored(event.properties)
         for mark in marks[event.event_type_id]:
             sent = properties.get(mark.name)
             for value in () if sent is None else values_of(mark, sent):
-                rows.setdefault(mark.mark_id, []).append(
-                    (bucket_of(key), received_at, key, event.profile_id, event.occurred_at, value)
-                )
+                rows.setdefault(mark.mark_id, []).append((*head, value))
     for mark_id in sorted(rows):
         await queries.insert_values(connection, mark_id, rows[mark_id])

@@ -163,3 +163,18 @@ async def test_a_stop_answers_what_is_under_way(data_folder: Path, workers: str)
     assert answered, "what had arrived before the stop is answered"
     assert {answer.status_code for answer in answered} <= {200, 503}
     assert not (data_folder / "data" / "postmaster.pid").exists(), "Postgres is stopped as well"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_closed_terminal_stops_the_service(data_folder: Path, workers: str) -> None:
+    service = ServiceProcess({"CDP_DATA_DIR": str(data_folder)}, "--workers", workers)
+    try:
+        service.wait_until_ready()
+        service.process.send_signal(signal.SIGHUP)
+        service.process.wait(60)
+        printed = service.printed()
+    finally:
+        service.stop()
+    assert service.process.returncode == 0, printed
+    assert "stopped" in printed
+    assert not (data_folder / "data" / "postmaster.pid").exists(), "Postgres is stopped as well"

@@ -63,6 +63,20 @@ async def test_a_replay_is_claimed_by_one_worker_with_what_was_asked_for(
             assert await replays.claim_replay(two) == claimed
 
 
+async def test_tenants_take_turns(pool: Pool, seeded: Seed) -> None:
+    first = await start(pool, seeded.tenant_id)
+    assert first is not None
+    second = await start(pool, await create_tenant("other"))
+    async with pool.acquire() as connection:
+        for expected in (first, second):
+            claimed = await replays.claim_replay(connection)
+            assert claimed is not None
+            assert claimed.replay_id == expected
+            behind = Position(clock.now(), ids.new_id())
+            tally = Tally(scanned=200)
+            await replays.advance(connection, claimed.tenant_id, expected, behind, tally)
+
+
 async def test_steps_add_up_and_the_next_begins_behind_the_last(pool: Pool, seeded: Seed) -> None:
     replay_id = await start(pool, seeded.tenant_id)
     assert replay_id is not None

@@ -14,6 +14,7 @@ import pytest
 
 from app import clock
 from app.db.pool import Pool, close_pool, open_pool
+from app.stats import rollup
 from app.stats.freshness import read_freshness
 from app.stats.queries import CountKey, OutcomeKind, add_counts
 from app.stats.reading import Group, GroupBy, Which, read_chart
@@ -223,6 +224,31 @@ async def test_the_usual_gap_knows_nights_and_forgives_one_outage(pool: Pool, se
     }
     assert found[0].source == "sensor"
     assert [f.source for f in only] == ["shop"]
+
+
+async def test_a_chart_is_the_same_at_any_moment_of_a_roll_up(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup, "HOURS_A_TURN", 1)
+    start = this_hour() - 40 * HOUR
+    await pool.execute(
+        "insert into ingest_stat select 0, $1, m, 0, 0, 1, '', 0, 1, 1"
+        " from generate_series($2::timestamptz, $3, interval '7 minutes') m",
+        seeded.tenant_id, start, this_hour(),
+    )  # fmt: skip
+    expected = await pool.fetchval("select sum(events) from ingest_stat")
+
+    async def roll_all() -> None:
+        while await roll_up(pool):
+            pass
+
+    running = asyncio.create_task(roll_all())
+    seen = []
+    while not running.done():
+        seen.append(await total(pool, seeded.tenant_id, start, this_hour() + HOUR))
+    await running
+    assert len(seen) > 5
+    assert set(seen) == {expected}
 
 
 async def test_freshness_is_of_this_minute(pool: Pool, seeded: Seed) -> None:

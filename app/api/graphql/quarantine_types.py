@@ -37,7 +37,8 @@ class QuarantineState(Enum):
         ItemState.DUPLICATE.name, description="It was replayed; the same fact was there already."
     )
     CONFLICT = strawberry.enum_value(
-        ItemState.CONFLICT.name, description="It was replayed; another fact has its key."
+        ItemState.CONFLICT.name,
+        description="It was replayed; its key belongs to another fact, or to an erased one.",
     )
     DISCARDED = strawberry.enum_value(
         ItemState.DISCARDED.name, description="It was given up; what was sent is gone."

@@ -37,7 +37,9 @@ class QuarantineReplay:
     scanned: Number = strawberry.field(description="Items looked at, meant or not.")
     accepted: Number = strawberry.field(description="Made an event.")
     duplicate: Number = strawberry.field(description="The same fact was there already.")
-    conflict: Number = strawberry.field(description="Another fact has their key.")
+    conflict: Number = strawberry.field(
+        description="Their key belongs to another fact, or to an erased one."
+    )
     rejected: Number = strawberry.field(
         description="Would be refused again, or what was sent was not kept; they stay open."
     )
