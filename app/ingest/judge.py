@@ -174,9 +174,7 @@ def _accepted(
 ) -> Verdict:
     warnings: list[Violation] = []
     if entry.status == "DEPRECATED":
-        warnings.append(
-            Violation("/eventType", "event_type_deprecated", entry.standing)
-        )
+        warnings.append(Violation("/eventType", "event_type_deprecated", entry.standing))
     if superseded:
         warnings.append(
             Violation(

@@ -24,6 +24,7 @@ from app.segments.values import decode_value, values_of
 
 BATCH_EVENTS = 2_000
 """Looked at in one transaction, of whatever type: some 20 ms."""
+ANALYZE_SECONDS = 300.0
 WAIT = timedelta(seconds=1)
 """For older transactions to end."""
 
@@ -126,7 +127,9 @@ async def _advance(
 
 async def _finish(connection: Connection, building: Building) -> None:
     mark = building.mark
-    await connection.execute(queries.on_values("analyze_values", mark.mark_id))
+    await connection.execute(
+        queries.on_values("analyze_values", mark.mark_id), timeout=ANALYZE_SECONDS
+    )
     await connection.execute(
         queries.SQL["finish_building"],
         building.tenant_id,

@@ -87,6 +87,17 @@ where id = (
   and state = 'BUILDING'
 for update skip locked
 
+-- name: postpone_building
+-- The one whose batch has just failed: it is still the next.
+update segment_property
+set next_at = $2
+where id = (
+    select id from segment_property
+    where state = 'BUILDING' and next_at <= $1
+    order by next_at, id
+    limit 1
+)
+
 -- name: start_building
 -- Counters say how much there is to read: nobody has to count it.
 update segment_property

@@ -10,6 +10,7 @@ import time
 from datetime import datetime, timedelta
 
 from app import clock
+from app.db.failures import DRIVER_ERRORS
 from app.db.partitions import first_month
 from app.db.pool import Connection, Pool
 from app.segments import queries
@@ -18,6 +19,7 @@ from app.segments.marks import known_everywhere_at
 
 PAUSE = 2.0
 """Times as long as a step took: the job never takes more than a third of one connection."""
+AFTER_FAILURE = timedelta(minutes=1)
 MEASURE_EVERY = timedelta(minutes=10)
 DELETE_STEP = 5_000
 
@@ -28,12 +30,25 @@ async def tend_segments(pool: Pool) -> None:
         started = time.monotonic()
         async with pool.acquire(timeout=2) as connection:
             if not (
-                await backfill_batch(connection)
+                await backfill_next(connection)
                 or await drop_next(connection)
                 or await measure_next(connection)
             ):
                 return
         await asyncio.sleep(PAUSE * (time.monotonic() - started))
+
+
+async def backfill_next(connection: Connection) -> bool:
+    """One batch; a mark whose batch fails waits, so that it does not hold up all others.
+
+    returns  whether there was something to do
+    """
+    now = clock.now()
+    try:
+        return await backfill_batch(connection)
+    except DRIVER_ERRORS:
+        await connection.execute(queries.SQL["postpone_building"], now, now + AFTER_FAILURE)
+        raise
 
 
 async def drop_next(connection: Connection) -> bool:

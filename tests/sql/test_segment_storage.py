@@ -20,7 +20,7 @@ from app.registry.segmentable import mark_published, unmarked_personal_data
 from app.segments import queries
 from app.segments.backfill import backfill_batch
 from app.segments.queries import StoredMark, value_table
-from app.segments.upkeep import delete_dropped, drop_next, measure_next
+from app.segments.upkeep import backfill_next, delete_dropped, drop_next, measure_next
 from tests.support import Seed, purchase, service_in_process
 
 ACTOR = Actor("test", may_approve=True)
@@ -172,6 +172,19 @@ async def test_a_backfill_that_was_killed_in_a_batch_goes_on_where_it_was(
         assert len(await values(connection, held)) == 4
         await build(connection, held, batch_events=2)
         assert await values(connection, held) == list(range(9))
+
+
+async def test_a_mark_that_fails_does_not_hold_up_the_next(database_url: str, seeded: Seed) -> None:
+    await buy(database_url, seeded, "a", {"discount": 1})
+    async with database(database_url) as connection:
+        await age_events(connection)
+        broken = await mark(seeded, "/order_id")
+        held = await mark(seeded, "/discount")
+        await connection.execute(f"drop table {value_table(broken.mark.mark_id)}")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await backfill_next(connection)
+        assert await backfill_next(connection)
+        assert await values(connection, held) == [1]
 
 
 async def test_only_one_worker_fills_a_mark_at_a_time(database_url: str, seeded: Seed) -> None:

@@ -123,6 +123,23 @@ def test_every_example_keeps_its_schema(schema: dict[str, Any], value: object) -
     validator(schema).validate(value)
 
 
+@pytest.mark.parametrize(
+    ("path", "is_pointer"),
+    [
+        ("", True),
+        ("/properties/order_id", True),
+        ("/properties/a~1b~0c", True),
+        ("/properties//\n", True),
+        ("properties", False),
+        ("/properties/a~2", False),
+    ],
+)
+def test_a_violation_s_path_is_a_json_pointer(path: str, is_pointer: bool) -> None:
+    violation = {"path": path, "code": "content_differs", "message": "differs"}
+    schema = validator({"$ref": "#/components/schemas/Violation"})
+    assert schema.is_valid(violation) is is_pointer
+
+
 @pytest.mark.contract("1: one event")
 def test_the_event_example_is_the_contract_s() -> None:
     content = DOCUMENT["paths"][EVENTS_PATH]["post"]["requestBody"]["content"]

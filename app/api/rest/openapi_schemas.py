@@ -108,7 +108,7 @@ _VIOLATION = closed(
     {
         "path": {
             "type": "string",
-            "pattern": "^(/.*)?$",
+            "pattern": "^(/([^/~]|~[01])*)*$",
             "description": "JSON Pointer (RFC 6901) into the event as sent; empty is all of it.",
         },
         "code": {"type": "string", "enum": list(REASONS)},
