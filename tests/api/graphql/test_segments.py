@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.access import queries as access
 from app.access.keys import Scope
 from tests.api.graphql.counting import statements_of
 from tests.api.graphql.support import GraphQL
@@ -306,3 +307,20 @@ async def test_numbers_are_compared_as_they_are_written(api: Api, gql: GraphQL) 
         ]
     }
     assert (await preview(gql, definition))["profiles"] == 1
+
+
+async def test_another_tenant_sees_no_marks_and_reaches_none(api: Api, gql: GraphQL) -> None:
+    await buy(api, "north")
+    other = await access.create_tenant("other")
+    created = await access.create_key(other, name="other", scopes=[Scope.ADMIN], environment="test")
+    key = created.text
+    variables = {"eventType": BOUGHT, "path": "/amount"}
+    assert await property_of(gql, "/amount", key=key) is None
+    for mutation, field in ((MARK, "markSegmentable"), (UNMARK, "unmarkSegmentable")):
+        answer = (await gql.data(mutation, variables, key=key))[field]
+        assert answer["__typename"] == "NotFound"
+    assert await preview(gql, {"did": DID}, key=key) == {
+        "__typename": "Invalid",
+        "problems": [{"path": "/did/eventType", "rule": "event_type_unregistered"}],
+    }
+    assert (await property_of(gql, "/amount"))["state"] == "READY"
