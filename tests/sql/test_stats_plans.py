@@ -172,7 +172,7 @@ async def test_a_page_of_quarantine_reads_a_page_and_a_rare_one_a_bounded_scan(
         return rows_read(nodes, "quarantine")
 
     assert await read(None, SCANNED_ROWS) in (51, 52)  # Postgres 15 looks one row ahead
-    assert await read("nobody", 500) == 500
+    assert await read("nobody", 500) in (500, 501)
 
 
 async def test_groups_and_steps_of_a_replay_are_bounded(
