@@ -21,7 +21,7 @@ from app.api.rest.health import Health, healthz, metrics, readyz
 from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH, docs_routes
 from app.background import Background, Refresher
 from app.db.failures import DRIVER_ERRORS
-from app.db.pool import close_pool, open_pool, open_reading_pool
+from app.db.pool import close_pool, open_flush_pool, open_pool, open_reading_pool
 from app.ingest.committer import Committer
 from app.ingest.judge import Judge
 from app.ingest.service import Ingest
@@ -52,6 +52,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     """
     assert settings.database_url is not None, "cdp serve sets it to the embedded Postgres"
     pool = await open_pool(settings.database_url, max_size=settings.pool_size, min_size=0)
+    flush_pool = await open_flush_pool(settings.database_url, lanes=settings.flush_lanes)
     reading_pool = await open_reading_pool(
         settings.database_url,
         max_size=settings.graphql_pool_size,
@@ -65,7 +66,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     except DRIVER_ERRORS:
         pass  # background tries again; /readyz says no until then
     first_writer = os.urandom(1)[0] * settings.flush_lanes % WRITER_SLOTS
-    committer = Committer(pool, settings, first_writer, marks)
+    committer = Committer(flush_pool, settings, first_writer, marks)
     tune_garbage_collection()
     ingest = Ingest(pool, directory, Judge(catalog), committer)
     replayer = Replayer(pool, directory, refresher.look_again, ingest)
@@ -80,6 +81,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     finally:
         await committer.close()
         await background.close()
+        await close_pool(flush_pool)
         await close_pool(reading_pool)
         await close_pool(pool)
 

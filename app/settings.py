@@ -38,10 +38,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "live"
 
     pool_size: Annotated[
-        int, Meta(ge=2, le=100, description="Postgres connections of one worker")
+        int,
+        Meta(
+            ge=2,
+            le=100,
+            description="Postgres connections of one worker beside flushes and GraphQL",
+        ),
     ] = 6
     flush_lanes: Annotated[
-        int, Meta(ge=1, le=16, description="flushes that one worker has under way at once")
+        int, Meta(ge=1, le=16, description="flushes of one worker at once, a connection each")
     ] = 2
     max_flush_events: Annotated[
         int, Meta(ge=1, le=5_000, description="a flush takes waiting requests up to this many")

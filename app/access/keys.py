@@ -58,6 +58,11 @@ class Principal(msgspec.Struct, frozen=True):
     events_per_minute: int | None
     expires_at: datetime | None
 
+    @property
+    def is_limited(self) -> bool:
+        """To some sources or event types: what the whole tenant has is not its to change."""
+        return self.sources is not None or self.event_types is not None
+
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 

@@ -231,7 +231,9 @@ async def rotate_key(
                 _is_key(tenant_id, public_id),
                 ApiKey.revoked_at.is_null(),
                 ApiKey.replaced_by.is_null(),
+                ApiKey.expires_at.is_null() | (ApiKey.expires_at > clock.now()),
             )
+            .lock_rows()
             .first()
         )
         if old is None:
@@ -253,7 +255,7 @@ async def rotate_key(
         ends_at = clock.now() + grace
         old.expires_at = min(old.expires_at, ends_at) if old.expires_at else ends_at
         old.replaced_by = replacement.id
-        await old.save()
+        await old.save([ApiKey.expires_at, ApiKey.replaced_by])
         await record_change(
             tenant_id,
             actor=actor,
@@ -304,6 +306,11 @@ async def find_source(tenant_id: int, name: str) -> SourceInfo | None:
     return SourceInfo(**row) if row else None
 
 
+async def find_phone_region(connection: Connection, tenant_id: int, name: str) -> str | None:
+    region: str | None = await connection.fetchval(SQL["find_phone_region"], tenant_id, name)
+    return region
+
+
 async def set_source(
     tenant_id: int, name: str, settings: Mapping[str, str | None], *, actor: str = CLI
 ) -> None:
@@ -311,7 +318,8 @@ async def set_source(
 
     raises  asyncpg.CheckViolationError for a value that is not allowed.
     """
-    async with transaction():
+    async with transaction() as connection:
+        await connection.execute(SQL["lock_tenant"], tenant_id)
         source = (
             await Source.objects().where(Source.tenant_id == tenant_id, Source.name == name).first()
         )
@@ -320,7 +328,7 @@ async def set_source(
         before = {column: getattr(source, column) for column in settings}
         for column, value in settings.items():
             setattr(source, column, value)
-        await source.save()
+        await source.save([Source.name, *settings])
         await record_change(
             tenant_id,
             actor=actor,

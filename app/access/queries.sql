@@ -17,8 +17,12 @@ select id, name, status, on_mismatch, default_phone_region
 from source
 where tenant_id = $1
 
+-- name: find_phone_region
+-- Where a source's phone numbers without a country are from.
+select default_phone_region from source where tenant_id = $1 and name = $2
+
 -- name: lock_tenant
--- One registration of sources at a time, so that the limit holds.
+-- One registration or change of sources at a time, so that the limit holds and none is lost.
 select 1 from tenant where id = $1 for update
 
 -- name: register_sources

@@ -125,7 +125,8 @@ async def _server(
             )
         )
     maximum = int(await connection.fetchval("show max_connections"))
-    needed = settings.workers * (settings.pool_size + settings.graphql_pool_size) + 5
+    a_worker = settings.pool_size + settings.flush_lanes + settings.graphql_pool_size
+    needed = settings.workers * a_worker + 5
     findings.append(
         Finding(
             f"max_connections {maximum}, {needed} needed",

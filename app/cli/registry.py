@@ -58,7 +58,7 @@ def plan(tenant: Tenant, folder: Folder = None, files_win: FilesWin = False) -> 
 
     found = with_database(command)
     _show(found)
-    if found.drifts or found.conflicts or found.incompatible:
+    if found.drifts or found.conflicts or found.incompatible or found.lowered:
         raise Problem("apply would be refused")
     if found.new_versions or found.setting_changes:
         raise typer.Exit(CHANGES_AHEAD)

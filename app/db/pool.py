@@ -1,4 +1,4 @@
-"""The pool of one process: asyncpg's, with two codecs, lent to Piccolo as well."""
+"""The pools of one process: asyncpg's, with two codecs; one of them is lent to Piccolo as well."""
 
 from __future__ import annotations
 
@@ -74,7 +74,22 @@ async def open_pool(
 
     raises  OSError, asyncpg.PostgresError when Postgres is away.
     """
-    pool = await asyncpg.create_pool(
+    pool = await _open_hot_pool(database_url, min_size, max_size, command_seconds)
+    from app.db.piccolo_conf import DB
+
+    DB.pool = pool
+    return pool
+
+
+async def open_flush_pool(database_url: str, *, lanes: int) -> Pool:
+    """A connection for each flush lane: no other work can keep events waiting. Not lent."""
+    return await _open_hot_pool(database_url, 0, lanes, COMMAND_SECONDS)
+
+
+async def _open_hot_pool(
+    database_url: str, min_size: int, max_size: int, command_seconds: float
+) -> Pool:
+    return await asyncpg.create_pool(
         database_url,
         min_size=min_size,
         max_size=max_size,
@@ -84,10 +99,6 @@ async def open_pool(
         server_settings=_SETTINGS,
         reset=_nothing_to_reset,
     )
-    from app.db.piccolo_conf import DB
-
-    DB.pool = pool
-    return pool
 
 
 async def open_reading_pool(database_url: str, *, max_size: int, statement_seconds: float) -> Pool:
@@ -109,7 +120,7 @@ async def open_reading_pool(database_url: str, *, max_size: int, statement_secon
 
 
 def lent_pool() -> Pool:
-    """The pool that this process opened last: the one Piccolo's queries run on."""
+    """The pool that `open_pool` opened last: the one Piccolo's queries run on."""
     from app.db.piccolo_conf import DB
 
     if DB.pool is None:

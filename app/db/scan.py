@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 SCANNED_ROWS = 10_000
 """Index entries, and their rows, that one page may look at: 10 to 50 ms when warm (measured)."""
 
+PAGE_BYTES = 8 << 20
+"""What the rows of one page may hold; the last one may go beyond."""
+
 
 class Window(NamedTuple):
     """From `start` to just before `end`."""
@@ -57,6 +60,16 @@ def cut(rows: Sequence[Any], first: int, scanned: int) -> Found:
     if rows and rows[-1]["place"] == scanned:
         return Found(matching, _position(rows[-1]))
     return Found(matching, None)
+
+
+def fit(found: Found, page_bytes: int) -> Found:
+    """As much of a page as may be held; one row at least. The statement returns `row_bytes`."""
+    held = 0
+    for number, row in enumerate(found.rows, 1):
+        held += row["row_bytes"]
+        if held > page_bytes and number < len(found.rows):
+            return Found(found.rows[:number], _position(row))
+    return found
 
 
 def _position(row: Any) -> Position:

@@ -57,7 +57,10 @@ class Submission:
 
 
 class Committer:
-    """The bounded queue of one worker and the lanes that empty it."""
+    """The bounded queue of one worker and the lanes that empty it.
+
+    pool  with a connection for each lane
+    """
 
     def __init__(self, pool: Pool, settings: Settings, first_writer: int, marks: Marks) -> None:
         self._pool = pool

@@ -85,11 +85,7 @@ async def _resolve(
     graph = await identities.read_graph(connection, tenant.tenant_id, keys)
     plan = plan_resolution(subjects, graph.owner_by_key, graph.roots, received_at)
     if not plan.writes_nothing:
-        source_ids = {
-            d.item.event_id: d.source.source_id
-            for d in accepted
-            if isinstance(d.item, Event) and d.source
-        }
+        source_ids = {d.item.event_id: _source_id(d) for d in accepted if isinstance(d.item, Event)}
         await identities.write_plan(connection, tenant.tenant_id, plan, source_ids, received_at)
     return plan.profile_id_by_event_id
 
@@ -100,14 +96,20 @@ def _new_events(
     return [
         NewEvent(
             d.item,
-            d.source.source_id,
+            _source_id(d),
             d.api_key_id,
             profile_ids[d.item.event_id],
             d.item.occurred_at or d.first_received_at or received_at,
         )
         for d in accepted
-        if isinstance(d.item, Event) and d.source
+        if isinstance(d.item, Event)
     ]
+
+
+def _source_id(accepted: Delivery) -> int:
+    """Of an accepted event; its key is claimed by now, and to leave it out would be to lose it."""
+    assert accepted.source is not None
+    return accepted.source.source_id
 
 
 def _fed_events(rows: Iterable[NewEvent], marks: Container[int]) -> Iterable[FedEvent]:

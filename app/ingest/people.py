@@ -13,7 +13,7 @@ from itertools import groupby
 import msgspec
 
 from app.db.pool import Connection
-from app.db.scan import SCANNED_ROWS, Position, cut
+from app.db.scan import PAGE_BYTES, SCANNED_ROWS, Position, cut, fit
 from app.db.sql import load_statements
 from app.ingest.reading import EventPage, Selection, filters_of, read_pages, scan_parameters
 
@@ -53,7 +53,7 @@ async def find_person_pages(
 ) -> dict[bytes, EventPage]:
     """What each person did last, before `after`, in order of occurrence.
 
-    Where something is filtered, all their profiles together look at SCANNED_ROWS.
+    Together their pages hold PAGE_BYTES, and look at SCANNED_ROWS where something is filtered.
     cost  2 statements, whatever the number of people
     """
     people, profile_ids = _pairs(members)
@@ -68,7 +68,7 @@ async def find_person_pages(
         profile_ids,
     )
     found = {
-        person: cut(list(group), first, scanned)
+        person: fit(cut(list(group), first, scanned), PAGE_BYTES // len(members))
         for person, group in groupby(rows, key=lambda row: row["person"])
     }
     pages = await read_pages(connection, tenant_id, list(found.values()))

@@ -3,7 +3,7 @@
 -- name: scan_by_person
 -- Latest occurrence first: each profile scanned by itself, then merged by person. Parameters as
 -- in the scans of reading.sql; then $13 people and $14 their profiles, one pair a profile.
-select s.person, s.at, s.key, s.received_at, s.matches, s.place
+select s.person, s.at, s.key, s.received_at, s.row_bytes, s.matches, s.place
 from (
     select
         k.person,
@@ -16,6 +16,7 @@ from (
             e.occurred_at as at,
             e.event_key as key,
             e.received_at,
+            e.size_bytes as row_bytes,
             e.tenant_id = $1
             and ($9::bigint is null or e.source_id = $9)
             and ($10::bigint is null or e.event_type_id = $10)

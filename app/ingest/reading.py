@@ -11,7 +11,7 @@ import msgspec
 
 from app import ids
 from app.db.pool import Connection
-from app.db.scan import EVER, SCANNED_ROWS, Found, Position, Window, cut, newest
+from app.db.scan import EVER, PAGE_BYTES, SCANNED_ROWS, Found, Position, Window, cut, fit, newest
 from app.db.sql import load_statements
 from app.dedupe import queries as ledger
 from app.errors import Violation
@@ -91,7 +91,8 @@ async def find_event_page(
 ) -> EventPage:
     """The newest events behind `after`.
 
-    A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS.
+    A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS
+    and holds PAGE_BYTES.
     cost  2 statements: one scan of an index, one look-up of the page's rows
     """
     by_receipt = selection.order is Order.RECEIVED
@@ -100,7 +101,8 @@ async def find_event_page(
         tenant_id,
         *scan_parameters(selection, SCANNED_ROWS, first, after),
     )
-    [page] = await read_pages(connection, tenant_id, [cut(rows, first, SCANNED_ROWS)])
+    found = fit(cut(rows, first, SCANNED_ROWS), PAGE_BYTES)
+    [page] = await read_pages(connection, tenant_id, [found])
     return page
 
 

@@ -7,12 +7,13 @@
 -- name: scan_by_receipt
 -- Newest receipt first. `received_at <= $5` says nothing new, but it leaves out partitions; a
 -- comparison of rows does not.
-select s.at, s.key, s.received_at, s.matches, s.place
+select s.at, s.key, s.received_at, s.row_bytes, s.matches, s.place
 from (
     select
         e.received_at as at,
         e.event_key as key,
         e.received_at,
+        e.size_bytes as row_bytes,
         row_number() over (order by e.received_at desc, e.event_key desc) as place,
         e.occurred_at >= $3 and e.occurred_at < $4
         and ($9::bigint is null or e.source_id = $9)
@@ -33,12 +34,13 @@ limit $8
 -- name: scan_by_type
 -- One event type, latest occurrence first. Receipt is at most a day before occurrence, so the
 -- start of the window leaves out the partitions before it.
-select s.at, s.key, s.received_at, s.matches, s.place
+select s.at, s.key, s.received_at, s.row_bytes, s.matches, s.place
 from (
     select
         e.occurred_at as at,
         e.event_key as key,
         e.received_at,
+        e.size_bytes as row_bytes,
         row_number() over (order by e.occurred_at desc, e.event_key desc) as place,
         ($9::bigint is null or e.source_id = $9)
         and ($11::bigint is null or e.version_id = $11)

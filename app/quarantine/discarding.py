@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from app import clock, ids
 from app.db.audit import record_change
-from app.db.scan import Position
+from app.db.scan import SCANNED_ROWS
 from app.db.transaction import transaction
 from app.quarantine import reading
 from app.quarantine.filter import Filter
 
-MAX_DISCARDED = 5_000
-"""In one go; who wants more asks again."""
-_STEP = 500
-
 
 class Discarded(msgspec.Struct, frozen=True):
     items: int
-    is_complete: bool
-    """False when there may be more."""
+    scanned_until: datetime | None
+    """There may be more from here on; None: every open item was looked at."""
 
 
 async def discard_items(tenant_id: int, items: Sequence[bytes], *, actor: str) -> Discarded:
@@ -35,25 +32,17 @@ async def discard_items(tenant_id: int, items: Sequence[bytes], *, actor: str) -
             gone,
             {"ids": [ids.encode(ids.QUARANTINE_PREFIX, item) for item in items]},
         )
-    return Discarded(gone, True)
+    return Discarded(gone, None)
 
 
 async def discard_matching(tenant_id: int, which: Filter, *, actor: str) -> Discarded:
-    """Discard open items that the filter means, oldest first, MAX_DISCARDED at most."""
-    after = Position(which.received.start, bytes(ids.ID_BYTES))
-    scanned: Sequence[reading.Scanned] = ()
-    gone = 0
+    """Discard what the filter means of the oldest SCANNED_ROWS open items."""
     async with transaction() as connection:
-        while gone < MAX_DISCARDED and (
-            scanned := await reading.scan_oldest(
-                connection, tenant_id, which, after, _STEP, with_payload=False
-            )
-        ):
-            meant = [item.quarantine_id for item in scanned if item.is_meant]
-            gone += await reading.discard(connection, tenant_id, meant, clock.now())
-            after = scanned[-1].position
+        scanned = await reading.scan_open(connection, tenant_id, which, SCANNED_ROWS)
+        meant = [item.quarantine_id for item in scanned if item.is_meant]
+        gone = await reading.discard(connection, tenant_id, meant, clock.now())
         await _record(tenant_id, actor, gone, {"filter": msgspec.to_builtins(which)})
-    return Discarded(gone, not scanned)
+    return Discarded(gone, scanned[-1].received_at if len(scanned) == SCANNED_ROWS else None)
 
 
 async def _record(tenant_id: int, actor: str, gone: int, asked: dict[str, Any]) -> None:

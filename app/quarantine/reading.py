@@ -10,15 +10,15 @@ import msgspec
 
 from app import ids
 from app.db.pool import Connection
-from app.db.scan import SCANNED_ROWS, Position, cut, newest
+from app.db.scan import PAGE_BYTES, SCANNED_ROWS, Position, cut, fit, newest
 from app.db.sql import load_statements
 from app.errors import Violation
 from app.quarantine.filter import Filter, ItemState
 
 SQL = load_statements(__file__)
 
-MAX_GROUPED = 100_000
-"""Items that groups are made of."""
+MAX_GROUPED = 20_000
+"""Open items that groups are looked for in."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -78,7 +78,8 @@ async def find_page(
 ) -> tuple[list[Entry], Position | None]:
     """(a page, newest first; where the next one begins). state None: whatever became of them.
 
-    A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS.
+    A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS
+    and holds PAGE_BYTES.
     """
     rows = await connection.fetch(
         SQL["scan_items"],
@@ -89,8 +90,9 @@ async def find_page(
         first + 1,
         *_conditions(which),
         state,
+        PAGE_BYTES,
     )
-    found = cut(rows, first, SCANNED_ROWS)
+    found = fit(cut(rows, first, SCANNED_ROWS), PAGE_BYTES)
     return [_entry(row) for row in found.rows], found.resume
 
 
@@ -104,7 +106,7 @@ async def find_item(connection: Connection, tenant_id: int, quarantine_id: bytes
 async def list_groups(
     connection: Connection, tenant_id: int, which: Filter, limit: int
 ) -> tuple[list[Group], int]:
-    """(the greatest groups, how many items were looked at): MAX_GROUPED newest at most."""
+    """(the greatest groups, how many items were looked at): the newest MAX_GROUPED open ones."""
     rows = await connection.fetch(
         SQL["list_groups"],
         tenant_id,
@@ -114,7 +116,8 @@ async def list_groups(
         limit,
     )
     names = Group.__struct_fields__
-    return [Group(*(row[name] for name in names)) for row in rows], rows[0]["items"] if rows else 0
+    groups = [Group(*(row[name] for name in names)) for row in rows if row["count"] is not None]
+    return groups, rows[0]["items"]
 
 
 async def scan_oldest(
@@ -123,10 +126,12 @@ async def scan_oldest(
     which: Filter,
     after: Position,
     limit: int,
-    *,
-    with_payload: bool,
 ) -> list[Scanned]:
-    """The next items behind this position, oldest first, meant or not; none: that was all."""
+    """A replay's next items behind this position, oldest first, meant or not; none: that was all.
+
+    What was refused as forbidden is meant only when the filter names that error code: the key that
+    replays may be allowed what its sender was not.
+    """
     rows = await connection.fetch(
         SQL["scan_oldest"],
         tenant_id,
@@ -134,9 +139,18 @@ async def scan_oldest(
         *which.received,
         *_conditions(which),
         limit,
-        with_payload,
     )
     return [Scanned(r["key"], r["at"], r["payload"], r["is_meant"]) for r in rows]
+
+
+async def scan_open(
+    connection: Connection, tenant_id: int, which: Filter, limit: int
+) -> list[Scanned]:
+    """The oldest open items, meant or not, without their payload."""
+    rows = await connection.fetch(
+        SQL["scan_open"], tenant_id, *which.received, *_conditions(which), limit
+    )
+    return [Scanned(r["key"], r["at"], None, r["is_meant"]) for r in rows]
 
 
 async def resolve(
@@ -159,12 +173,10 @@ async def discard(
     connection: Connection, tenant_id: int, items: Sequence[bytes], now: datetime
 ) -> int:
     """Drop what open items held; returns how many were open."""
-    gone = 0
-    for item in sorted(items):
-        gone += bool(
-            await connection.fetchval(SQL["discard"], tenant_id, ids.bucket_of(item), item, now)
-        )
-    return gone
+    keys = sorted(items)  # a bucket is the top of an id: sorted by (bucket, id) as well
+    buckets = [ids.bucket_of(key) for key in keys]
+    done = await connection.execute(SQL["discard"], tenant_id, buckets, keys, now)
+    return int(done.split()[-1])
 
 
 def _conditions(which: Filter) -> tuple[str | None, ...]:

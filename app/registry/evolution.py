@@ -30,6 +30,7 @@ MENDS: Mapping[str, str] = {
     "type_changed": "Keep the type and add a property of another name.",
     "type_narrowed": "Keep the wider type.",
     "nullable_removed": 'Keep "null" in the type.',
+    "compatibility_lowered": "Keep the mode that is in force, or take one that promises more.",
     "segmentable_type_changed": "Keep the type: segments were built on it. Add a property of"
     " another name.",
     "enum_value_removed": "Keep the value in the list; say in the description that it is not to be"

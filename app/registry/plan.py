@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.registry.evolution import Breakage, compatibility_findings
+from app.registry.evolution import MENDS, Breakage, compatibility_findings
 from app.registry.files import FileVersion, RegistryFiles, checksum
+from app.registry.modes import promises_less
 from app.registry.queries import StoredType, StoredVersion
 from app.registry.type_settings import (
     SettingDifference,
@@ -33,7 +34,8 @@ class NewVersion(msgspec.Struct, frozen=True):
     before: Mapping[str, Any] | None
     """The version before it, to show what changes; None for a new event type."""
     breakages: Sequence[tuple[int, Breakage]] = ()
-    """(version it breaks with, how), under the event type's compatibility mode."""
+    """(version it breaks with, how), under the event type's compatibility mode; lowering that
+    counts."""
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -68,6 +70,16 @@ class Plan(msgspec.Struct, frozen=True):
     def setting_changes(self) -> list[SettingDifference]:
         """Those that apply makes."""
         return [difference for difference in self.settings if difference.change == "apply"]
+
+    @property
+    def lowered(self) -> list[SettingDifference]:
+        """Event types that would promise less than they do."""
+        return [
+            change
+            for change in self.setting_changes
+            if change.setting == "compatibility"
+            and promises_less(str(change.registry), str(change.files))
+        ]
 
 
 class EarlierVersion(Protocol):
@@ -166,6 +178,7 @@ def _new_versions(
     name: str, held: StoredType, new: Sequence[FileVersion], *, files_win: bool
 ) -> Iterator[NewVersion]:
     history = list(held.versions)
+    promised = held.settings.compatibility
     for version in new:
         mode = _mode(held, version, files_win=files_win)
         followed = held_against(history)
@@ -174,6 +187,9 @@ def _new_versions(
             (followed[index][0], breakage)
             for index, breakage in compatibility_findings(mode, documents, version.document)
         ]
+        if history and promises_less(promised, mode):
+            breakages.append((history[-1].version, _lowered(promised, mode)))
+        promised = mode
         yield NewVersion(
             event_type=name,
             version=version.version,
@@ -184,6 +200,12 @@ def _new_versions(
         )
         forced = bool(breakages)
         history.append(StoredVersion(version.version, version.checksum, version.document, forced))
+
+
+def _lowered(promised: str, mode: str) -> Breakage:
+    message = f"{mode} promises less than {promised}, which is in force"
+    rule = "compatibility_lowered"
+    return Breakage("", rule, promised, mode, message, MENDS[rule])
 
 
 def _mode(held: StoredType, version: FileVersion, *, files_win: bool) -> str:

@@ -7,20 +7,30 @@ touches the values themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from app.db.audit import record_change
 from app.db.pool import Connection
-from app.registry.spec import pointer_part
+from app.registry.governance.queries import read_history
+from app.registry.spec import PII_CLASSES, pointer_part
 from app.segments import queries as segments
+from app.segments.marks import MAX_MARKS
 from app.segments.queries import NewMark, StoredMark
 from app.segments.values import value_type_of
 
 
-def candidate(event_type_id: int, document: Mapping[str, Any], name: str) -> NewMark | None:
-    """A property as it would be marked; None when it is no scalar and no array of scalars."""
-    schema = document.get("properties", {}).get(name)
+def candidate(
+    event_type_id: int, documents: Sequence[Mapping[str, Any]], name: str
+) -> NewMark | None:
+    """A property as it would be marked; None when it is no scalar and no array of scalars.
+
+    documents  every version, the newest last: it says the type. The class of personal data is the
+               strongest of all, for values of events of each are kept.
+    """
+    schema = documents[-1].get("properties", {}).get(name)
     kind = None if schema is None else value_type_of(schema)
     if kind is None:
         return None
@@ -31,17 +41,42 @@ def candidate(event_type_id: int, document: Mapping[str, Any], name: str) -> New
         name=name,
         value_type=value_type,
         is_array=is_array,
-        pii=schema.get("x-pii", "none"),
+        pii=strongest(_pii(document, name) for document in documents),
     )
+
+
+def strongest(classes: Iterable[str]) -> str:
+    return max(classes, key=PII_CLASSES.index)
 
 
 async def unmarked_personal_data(
     connection: Connection, tenant_id: int, event_type_id: int, document: Mapping[str, Any]
 ) -> list[str]:
-    """Paths of direct personal data that publishing would mark: that takes an approver."""
-    declared = _declared(event_type_id, document)
+    """Paths of what publishing would mark, or go on keeping, as direct personal data from now on.
+
+    That takes an approver.
+    """
+    documents = await _documents(connection, tenant_id, event_type_id, document)
     live = await _live(connection, tenant_id, event_type_id)
-    return [new.path for new in declared if new.pii == "direct" and new.name not in live]
+    named = dict.fromkeys([*live, *_declared(document)])
+    found = (candidate(event_type_id, documents, name) for name in named)
+    return [
+        new.path
+        for new in found
+        if new and new.pii == "direct" and not (new.name in live and live[new.name].pii == "direct")
+    ]
+
+
+async def surplus_marks(
+    connection: Connection, tenant_id: int, event_type_id: int, document: Mapping[str, Any]
+) -> int:
+    """How many marks too many publishing would leave; those whose storage still goes count too."""
+    live = await _live(connection, tenant_id, event_type_id)
+    named = dict.fromkeys([*live, *_declared(document)])
+    found = (candidate(event_type_id, [document], name) for name in named)
+    opened = sum(new is not None and _is_to_open(new, live.get(new.name)) for new in found)
+    held = await segments.count_marks(connection, tenant_id, event_type_id)
+    return max(held + opened - MAX_MARKS, 0) if opened else 0
 
 
 async def mark_published(
@@ -54,22 +89,23 @@ async def mark_published(
 ) -> None:
     """Mark what a document that was just published declares; in the transaction of the publish.
 
-    A property whose type was changed by force is marked anew: its storage is built again.
+    A property whose type was changed by force is marked anew: its storage is built again. The class
+    of personal data only ever gets stronger.
     """
+    documents = await _documents(connection, tenant_id, event_type_id, document)
     live = await _live(connection, tenant_id, event_type_id)
-    declared = _declared(event_type_id, document)
-    for name, held in live.items():
-        new = candidate(event_type_id, document, name)
+    for name in dict.fromkeys([*live, *_declared(document)]):
+        new, held = candidate(event_type_id, documents, name), live.get(name)
         if new is None:
             continue
-        if (new.value_type, new.is_array) != (held.mark.value_type, held.mark.is_array):
-            await drop_mark(connection, tenant_id, held, actor)
+        if held is not None:
+            new = msgspec.structs.replace(new, pii=strongest((held.pii, new.pii)))
+        if _is_to_open(new, held):
+            if held is not None:
+                await drop_mark(connection, tenant_id, held, actor)
             await add_mark(connection, tenant_id, event_type, new, actor)
-        elif new.pii != held.pii:
-            await segments.set_pii(connection, tenant_id, held.mark.mark_id, new.pii)
-    for new in declared:
-        if new.name not in live:
-            await add_mark(connection, tenant_id, event_type, new, actor)
+        elif held is not None and new.pii != held.pii:
+            await _class_mark(connection, tenant_id, held, new.pii, actor)
 
 
 async def add_mark(
@@ -107,13 +143,45 @@ async def drop_mark(
     )
 
 
-def _declared(event_type_id: int, document: Mapping[str, Any]) -> list[NewMark]:
-    found = (
-        candidate(event_type_id, document, name)
-        for name, schema in document.get("properties", {}).items()
-        if schema.get("x-segmentable")
+async def _class_mark(
+    connection: Connection, tenant_id: int, held: StoredMark, pii: str, actor: str
+) -> None:
+    await segments.set_pii(connection, tenant_id, held.mark.mark_id, pii)
+    await record_change(
+        tenant_id,
+        actor=actor,
+        action="property_classed",
+        subject=f"{held.event_type}{held.path}",
+        before={"pii": held.pii},
+        after={"pii": pii},
     )
-    return [new for new in found if new is not None]
+
+
+def _is_to_open(new: NewMark, held: StoredMark | None) -> bool:
+    """Whether it takes storage of its own: there is none yet, or that of another type."""
+    return held is None or (new.value_type, new.is_array) != (
+        held.mark.value_type,
+        held.mark.is_array,
+    )
+
+
+def _pii(document: Mapping[str, Any], name: str) -> str:
+    """Of the property and, if it is an array, its items: their values are what is kept."""
+    schema = document.get("properties", {}).get(name, {})
+    return strongest(part.get("x-pii", "none") for part in (schema, schema.get("items", {})))
+
+
+def _declared(document: Mapping[str, Any]) -> list[str]:
+    members = document.get("properties", {})
+    return [name for name, schema in members.items() if schema.get("x-segmentable")]
+
+
+async def _documents(
+    connection: Connection, tenant_id: int, event_type_id: int, newest: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Every published one, and the newest, whether it is published yet or not."""
+    histories = await read_history(connection, tenant_id, [event_type_id])
+    return [*(version.document for version in histories.get(event_type_id, ())), newest]
 
 
 async def _live(

@@ -20,8 +20,9 @@ from app.registry.governance.queries import (
 )
 from app.registry.plan import NewVersion, Plan, plan_changes
 from app.registry.queries import StoredType
-from app.registry.segmentable import mark_published
+from app.registry.segmentable import mark_published, surplus_marks
 from app.registry.type_settings import TypeSettings, settings_of, with_settings
+from app.segments.marks import MAX_MARKS
 
 
 class Refused(Exception):
@@ -66,6 +67,10 @@ async def apply_files(
                 else await _create(tenant_id, name, said, actor)
             )
             for version in new:
+                if await surplus_marks(connection, tenant_id, event_type_id, version.document):
+                    raise Refused(
+                        f"{name} version {version.version}: {MAX_MARKS} marked properties at most"
+                    )
                 await _publish(tenant_id, event_type_id, version, actor, reason, grace_until)
                 await mark_published(
                     connection, tenant_id, event_type_id, name, version.document, actor
@@ -90,6 +95,11 @@ def _refuse_if_unsettled(plan: Plan, *, may_force: bool) -> None:
         _, breakage = broken.breakages[0]
         raise Refused(
             f"{broken.event_type} version {broken.version}: {breakage.path}: {breakage.message}"
+        )
+    if plan.lowered and not may_force:
+        change = plan.lowered[0]
+        raise Refused(
+            f"{change.event_type}: {change.files} promises less than {change.registry}: say why"
         )
 
 

@@ -10,7 +10,8 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 import jsonschema_rs
@@ -35,6 +36,12 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 """As compact JSON."""
 MAX_NAME_CHARS = 128
 """Of an event type's name and of a property's."""
+MAX_FINDINGS = 50
+"""Errors, and as many warnings."""
+MAX_GUESSES = 10
+"""At what a name in one `required` was meant to be."""
+MAX_GUESS_CHARS = 40
+"""Comparing longer names takes too long."""
 
 TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 SCALARS = frozenset({"string", "number", "integer", "boolean"})
@@ -193,6 +200,9 @@ _OTHER_KEYWORDS = frozenset({
 })  # fmt: skip
 """JSON Schema's that are left out: nobody misspelt them."""
 
+_TOO_LARGE = frozenset({"document_too_large", "too_many_properties"})
+"""Findings of a document that is not looked at any closer."""
+
 _PAIRS = (
     ("minLength", "maxLength", False),
     ("minItems", "maxItems", False),
@@ -298,38 +308,59 @@ def _properties_of(schema: Mapping[str, Any], path: str) -> Iterator[Property]:
 
 
 def lint(document: Any) -> list[Finding]:
-    """Everything that is wrong with a document; it can be published when no finding is an error.
+    """What is wrong with a document; it can be published when no finding is an error.
 
-    cost  some 10 ms for 500 properties: not for the hot path
+    Of one that is too large nothing else is said; of others, the first MAX_FINDINGS of each kind.
+    cost  some 10 ms for 500 properties, many times that if made to be slow: in a thread
     """
     places = list(_places(document, "", 1))
-    found = [*_whole(document), *_root(document)]
-    for place in places:
-        if not isinstance(place.schema, dict):
-            message = "a schema must be an object; true and false are not supported"
-            found.append(Finding(place.pointer, "schema_not_object", message))
-            continue
-        found += _keywords(place)
-        # A wrong value has been found by now; the rest is checked as if it were not there.
-        sound = {
-            name: value
-            for name, value in place.schema.items()
-            if name in KEYWORDS and KEYWORDS[name].accepts(value)
-        }
-        for check in (_type_use, _values, _limits, _pattern, _members, _segmentable):
-            found += check(place.pointer, sound)
+    whole = [*_whole(document), *_counts(places)]
+    if any(finding.rule in _TOO_LARGE for finding in whole):
+        return list(_first(whole))
+    inner = chain.from_iterable(map(_place, places))
+    return list(_first(chain(whole, _root(document), inner)))
+
+
+def _first(found: Iterable[Finding]) -> Iterator[Finding]:
+    """So many errors, and warnings, that a person would read; an error is never crowded out."""
+    left = {"error": MAX_FINDINGS, "warning": MAX_FINDINGS}
+    for finding in found:
+        if left[finding.severity]:
+            left[finding.severity] -= 1
+            yield finding
+        if not left["error"]:
+            return
+
+
+def _place(place: Place) -> Iterator[Finding]:
+    """One schema, but for those in it."""
+    if not isinstance(place.schema, dict):
+        message = "a schema must be an object; true and false are not supported"
+        yield Finding(place.pointer, "schema_not_object", message)
+        return
+    yield from _keywords(place)
+    # A wrong value has been found by now; the rest is checked as if it were not there.
+    sound = {
+        name: value
+        for name, value in place.schema.items()
+        if name in KEYWORDS and KEYWORDS[name].accepts(value)
+    }
+    for check in (_type_use, _values, _limits, _pattern, _members, _segmentable):
+        yield from check(place.pointer, sound)
+
+
+def _counts(places: Sequence[Place]) -> Iterator[Finding]:
     declared = sum(place.pointer.rpartition("/")[0].endswith("/properties") for place in places)
     if declared > MAX_PROPERTIES:
         message = f"{declared} properties; {MAX_PROPERTIES} at most"
-        found.append(Finding("/properties", "too_many_properties", message))
+        yield Finding("/properties", "too_many_properties", message)
     marked = sum(
         isinstance(place.schema, dict) and place.schema.get("x-segmentable") is True
         for place in places
     )
     if marked > MAX_MARKS:
         message = f"{marked} segmentable properties; {MAX_MARKS} at most"
-        found.append(Finding("/properties", "too_many_segmentable", message))
-    return found
+        yield Finding("/properties", "too_many_segmentable", message)
 
 
 def _places(schema: Any, pointer: str, depth: int) -> Iterator[Place]:
@@ -372,7 +403,10 @@ def _whole(document: Any) -> Iterator[Finding]:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name[:MAX_NAME_CHARS], list(known), n=1)
+    if len(name) > MAX_GUESS_CHARS:
+        return ""
+    short = [other for other in known if len(other) <= MAX_GUESS_CHARS]
+    close = difflib.get_close_matches(name, short, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -485,10 +519,13 @@ def _members(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:
         if twin != name:
             message = f"differs from {twin} by case, _, - or . only: senders will confuse them"
             yield Finding(at, "property_names_alike", message, "warning")
-    for index, name in enumerate(schema.get("required", ())):
-        if name not in names:
-            message = f"{name} is not one of the properties{_did_you_mean(name, names)}"
-            yield Finding(f"{pointer}/required/{index}", "required_unknown", message)
+    unknown = [
+        (index, name) for index, name in enumerate(schema.get("required", ())) if name not in names
+    ]
+    for nth, (index, name) in enumerate(unknown):
+        guess = _did_you_mean(name, names) if nth < MAX_GUESSES else ""
+        message = f"{name} is not one of the properties{guess}"
+        yield Finding(f"{pointer}/required/{index}", "required_unknown", message)
 
 
 def _segmentable(pointer: str, schema: Mapping[str, Any]) -> Iterator[Finding]:

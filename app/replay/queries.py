@@ -86,6 +86,10 @@ async def start_replay(
     return replay_id
 
 
+async def is_under_way(connection: Connection, tenant_id: int) -> bool:
+    return bool(await connection.fetchval(SQL["is_under_way"], tenant_id))
+
+
 async def claim_replay(connection: Connection) -> Claimed | None:
     """One that no other worker is at, until the end of the transaction."""
     row = await connection.fetchrow(SQL["claim_replay"])

@@ -8,6 +8,10 @@ values ($2, $1, $3, $4, $5, 'RUNNING', $6, $7, $8)
 on conflict (tenant_id) where state = 'RUNNING' do nothing
 returning replay_id
 
+-- name: is_under_way
+-- For a decision that a replay would cross.
+select exists (select from quarantine_replay where tenant_id = $1 and state = 'RUNNING')
+
 -- name: claim_replay
 -- One that no other worker is at, the one with the fewest items behind it: tenants take turns. The
 -- lock is held for a step, so a worker that dies lets go.

@@ -95,6 +95,11 @@ async def read_stored_marks(
     return [_stored(row) for row in rows]
 
 
+async def count_marks(connection: Connection, tenant_id: int, event_type_id: int) -> int:
+    """Of one event type, those included whose storage is still to go."""
+    return int(await connection.fetchval(SQL["count_marks"], tenant_id, event_type_id))
+
+
 async def list_marks(
     connection: Connection, tenant_id: int, *, event_type: str | None, after_id: int, limit: int
 ) -> list[StoredMark]:

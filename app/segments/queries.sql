@@ -16,6 +16,12 @@ join event_type t on t.id = p.event_type_id
 where p.tenant_id = $1 and p.event_type_id = any ($2::bigint[]) and p.state <> 'DROPPING'
 order by p.id
 
+-- name: count_marks
+-- In every state: storage that is still to go counts.
+select count(*)
+from segment_property
+where tenant_id = $1 and event_type_id = $2
+
 -- name: list_marks
 -- A page in the order in which they were made; unmarked ones too, until their storage is gone.
 select p.*, t.name as event_type
@@ -44,7 +50,7 @@ set state = 'DROPPING',
 where tenant_id = $1 and id = $2 and state <> 'DROPPING'
 
 -- name: set_pii
--- The class may change with a version; what is masked changes with it.
+-- The class may become stronger with a version; what is masked changes with it.
 update segment_property
 set pii = $3
 where tenant_id = $1 and id = $2

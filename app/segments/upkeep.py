@@ -10,7 +10,6 @@ import time
 from datetime import datetime, timedelta
 
 from app import clock
-from app.db.failures import DRIVER_ERRORS
 from app.db.partitions import first_month
 from app.db.pool import Connection, Pool
 from app.segments import queries
@@ -29,13 +28,22 @@ async def tend_segments(pool: Pool) -> None:
     while True:
         started = time.monotonic()
         async with pool.acquire(timeout=2) as connection:
-            if not (
-                await backfill_next(connection)
-                or await drop_next(connection)
-                or await measure_next(connection)
-            ):
+            if not await tend_next(connection):
                 return
         await asyncio.sleep(PAUSE * (time.monotonic() - started))
+
+
+async def tend_next(connection: Connection) -> bool:
+    """One step of each kind: a long backfill keeps nothing from being dropped or measured.
+
+    returns  whether there was something to do
+    """
+    steps = [
+        await backfill_next(connection),
+        await drop_next(connection),
+        await measure_next(connection),
+    ]
+    return any(steps)
 
 
 async def backfill_next(connection: Connection) -> bool:
@@ -46,7 +54,7 @@ async def backfill_next(connection: Connection) -> bool:
     now = clock.now()
     try:
         return await backfill_batch(connection)
-    except DRIVER_ERRORS:
+    except Exception:  # a fault of ours too: it must not hold up the others
         await connection.execute(queries.SQL["postpone_building"], now, now + AFTER_FAILURE)
         raise
 

@@ -5,6 +5,7 @@ Runs on the reading pool. A tenant's names become ids here, so that another tena
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -68,8 +69,11 @@ class Chart(msgspec.Struct, frozen=True):
     starts: Sequence[datetime]
     """Beginnings of the steps, and the end of the last one."""
     series: Sequence[Series]
-    """The greatest first."""
+    """The greatest first; no more than were asked for."""
+    groups: int
+    """How many series there are."""
     total: int
+    """Of all of them."""
 
     @property
     def seconds(self) -> float:
@@ -93,9 +97,11 @@ async def read_chart(
     zone: ZoneInfo,
     group_by: frozenset[GroupBy],
     which: Which,
+    first: int | None = None,
 ) -> Chart:
     """The steps that touch [start, end), with all their events.
 
+    first   series to be drawn; None is all
     raises  steps.TooManySteps, TooManyPoints
     cost    4 statements; 720 hours of 50 sources and 50 types under 200 ms (decision 19)
     """
@@ -120,7 +126,7 @@ async def read_chart(
     )
     if len(rows) > MAX_POINTS:
         raise TooManyPoints
-    return _chart(starts, rows, sources, types)
+    return _chart(starts, rows, sources, types, first)
 
 
 async def read_days_until(connection: Connection, tenant_id: int) -> datetime:
@@ -180,8 +186,10 @@ def _chart(
     rows: Sequence[Any],
     sources: Mapping[int, str],
     types: Mapping[int, str],
+    first: int | None,
 ) -> Chart:
-    events: dict[Group, list[int]] = {}
+    """Only what is drawn gets a number a step: many groups of few counts would be millions."""
+    events: defaultdict[Group, dict[int, int]] = defaultdict(dict)
     for step, source_id, event_type_id, outcome, reason, count in rows:
         group = Group(
             None if source_id is None else sources[source_id],
@@ -189,10 +197,15 @@ def _chart(
             None if outcome is None else OutcomeKind(outcome),
             reason,
         )
-        events.setdefault(group, [0] * (len(starts) - 1))[step] = count
-    found = [Series(group, counts, sum(counts)) for group, counts in events.items()]
-    found.sort(key=lambda series: (-series.total, _order(series.group)))
-    return Chart(starts, found, sum(series.total for series in found))
+        events[group][step] = count
+    totals = {group: sum(counts.values()) for group, counts in events.items()}
+    ranked = sorted(totals, key=lambda group: (-totals[group], _order(group)))
+    steps = range(len(starts) - 1)
+    drawn = [
+        Series(group, [events[group].get(step, 0) for step in steps], totals[group])
+        for group in ranked[:first]
+    ]
+    return Chart(starts, drawn, len(ranked), sum(totals.values()))
 
 
 def _order(group: Group) -> tuple[str, str, int, str]:

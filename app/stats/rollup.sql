@@ -1,12 +1,13 @@
 -- Sums of counters by hour and day. Every statement may be executed again: it says the whole sum.
 
 -- name: start_progress
--- Tenants whose first events have come: their roll-up begins with the first minute's hour.
+-- Tenants whose first events have come. Their roll-up begins a little before: a flush of an earlier
+-- minute may still be under way, and what is before the beginning is never summed up.
 insert into ingest_stat_progress (bucket, tenant_id, rolled_until, days_until)
-select 0, t.id, date_trunc('hour', first.minute), date_trunc('day', first.minute)
+select 0, t.id, first.day, first.day
 from tenant t
 cross join lateral (
-    select s.minute
+    select date_trunc('day', s.minute - interval '1 hour') as day
     from ingest_stat s
     where s.bucket = 0 and s.tenant_id = t.id
     order by s.minute

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.access.queries import revoke_key
 from app.db.embedded import EmbeddedPostgres
 from app.db.migrate import migrate
+from app.db.pool import lent_pool
 from app.registry.files import read_registry
 from app.registry.service import apply_files
 from tests.api.test_cli import NUMBER, TEXT, write_type
@@ -110,13 +111,23 @@ async def test_a_full_queue_answers_503_and_loses_nothing_that_was_accepted(
 ) -> None:
     settings: dict[str, Any] = {"max_queue_events": 50, "max_flush_events": 10, "flush_lanes": 1}
     async with service_in_process(database_url, seeded, **settings) as api:
+        await api.post(purchase("first"))  # its source is known from here on
         answers = await asyncio.gather(*(api.post(purchase(f"q{n}")) for n in range(300)))
         codes = {answer.status_code for answer in answers}
         assert codes == {202, 503}
         stored = await api.fetch("select count(*) as events from event")
-        accepted = sum(answer.status_code == 202 for answer in answers)
+        accepted = 1 + sum(answer.status_code == 202 for answer in answers)
         assert stored[0]["events"] == accepted
         assert all("retry-after" in a.headers for a in answers if a.status_code == 503)
+
+
+async def test_events_are_taken_while_other_work_has_all_of_its_connections(
+    database_url: str, seeded: Seed
+) -> None:
+    async with service_in_process(database_url, seeded, pool_size=2) as api:
+        assert (await api.post(purchase("before"))).status_code == 202
+        async with lent_pool().acquire(), lent_pool().acquire():
+            assert (await api.post(purchase("meanwhile"))).status_code == 202
 
 
 @rule("4.22: a publish is enforced on every worker")

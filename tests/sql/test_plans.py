@@ -20,6 +20,7 @@ from app.identity.queries import SQL as IDENTITY
 from app.ingest.queries import SQL as EVENTS
 from app.proposals.queries import SQL as PROPOSALS
 from app.quarantine.queries import SQL as QUARANTINE
+from app.quarantine.reading import SQL as QUARANTINED
 from app.segments.queries import on_values
 from tests.support import Seed, purchase, service_in_process
 
@@ -37,6 +38,8 @@ STATEMENTS: list[tuple[str, str, set[str]]] = [
     ("read_contents", EVENTS["read_contents"], {"bucket", "event_key", "received_at"}),
     ("list_items", QUARANTINE["list_items"], {"tenant_id", "received_at"}),
     ("delete_expired", QUARANTINE["delete_expired"], {"expires_at"}),
+    ("scan_open", QUARANTINED["scan_open"], {"tenant_id", "received_at"}),
+    ("discard", QUARANTINED["discard"], {"bucket", "quarantine_id"}),
     ("read_unfed", on_values("read_unfed", A_MARK), {"received_at", "event_key"}),
     ("delete_values_before", on_values("delete_values_before", A_MARK), {"received_at"}),
     ("read_rejected", PROPOSALS["read_rejected"], {"tenant_id", "event_type"}),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
 
 from app import clock
 from app.access.queries import set_tenant
+from app.db.pool import prepare_connection
 from app.quarantine.queries import delete_expired
+from app.quarantine.reading import discard
 from tests.support import Api, eventually, purchase
 
 
@@ -43,6 +46,33 @@ async def test_items_are_deleted_when_the_time_set_by_their_tenant_is_over(api: 
         assert left[0]["items"] == len(kept)
     finally:
         await connection.close()
+
+
+async def test_what_was_resolved_while_a_discard_waited_is_left_as_it_is(api: Api) -> None:
+    await api.results([purchase(f"r{n}", identity={}) for n in range(3)])
+    items = [row[0].bytes for row in await api.fetch("select quarantine_id from quarantine")]
+    replay = await asyncpg.connect(api.database_url)
+    keeper = await asyncpg.connect(api.database_url)
+    try:
+        await prepare_connection(keeper)
+        async with replay.transaction():
+            await replay.execute(
+                "update quarantine set resolution = 1, resolved_at = now()"
+                f" where quarantine_id = '{items[0].hex()}'"
+            )
+            waiting = asyncio.create_task(discard(keeper, api.tenant_id, items, clock.now()))
+
+            async def waits() -> bool:
+                pid = keeper.get_server_pid()
+                return bool((await api.fetch("select pg_blocking_pids($1)", pid))[0][0])
+
+            await eventually(waits)
+        assert await waiting == 2
+        kept = await api.fetch("select quarantine_id from quarantine where payload is not null")
+        assert [row[0].bytes for row in kept] == items[:1]
+    finally:
+        await replay.close()
+        await keeper.close()
 
 
 async def test_expired_items_are_deleted_in_bounded_steps(api: Api) -> None:

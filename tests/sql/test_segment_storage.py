@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 import pytest
@@ -16,11 +16,15 @@ from app.db.pool import Connection, close_pool, open_pool
 from app.db.transaction import transaction
 from app.registry.governance.marking import mark_property, unmark_property
 from app.registry.governance.outcomes import Actor, Invalid, NotFound, NotPermitted
-from app.registry.segmentable import mark_published, unmarked_personal_data
-from app.segments import queries
+from app.registry.governance.queries import insert_event_type
+from app.registry.queries import insert_version
+from app.registry.segmentable import mark_published, surplus_marks, unmarked_personal_data
+from app.registry.type_settings import TypeSettings
+from app.segments import backfill, queries
 from app.segments.backfill import backfill_batch
+from app.segments.marks import MAX_MARKS
 from app.segments.queries import StoredMark, value_table
-from app.segments.upkeep import backfill_next, delete_dropped, drop_next, measure_next
+from app.segments.upkeep import backfill_next, delete_dropped, drop_next, measure_next, tend_next
 from tests.support import Seed, purchase, service_in_process
 
 ACTOR = Actor("test", may_approve=True)
@@ -185,6 +189,41 @@ async def test_a_mark_that_fails_does_not_hold_up_the_next(database_url: str, se
             await backfill_next(connection)
         assert await backfill_next(connection)
         assert await values(connection, held) == [1]
+
+
+async def test_a_mark_that_fails_by_a_fault_of_ours_waits_too(
+    database_url: str, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    await buy(database_url, seeded, "a", {"discount": 1})
+    async with database(database_url) as connection:
+        await age_events(connection)
+        await mark(seeded, "/discount")
+        monkeypatch.setattr(backfill, "values_of", broken)
+        with pytest.raises(ZeroDivisionError):
+            await backfill_next(connection)
+        assert not await backfill_next(connection)
+
+
+async def test_a_backfill_keeps_nothing_from_being_dropped_or_measured(
+    database_url: str, seeded: Seed
+) -> None:
+    await buy(database_url, seeded, "a", {"discount": 1, "store_id": "one"})
+    async with database(database_url) as connection:
+        await age_events(connection)
+        gone = await unmark(seeded, "/store_id")
+        await set_known(connection, gone.mark.mark_id)
+        await connection.execute("update segment_property set measured_at = '2020-01-01'")
+        held = await mark(seeded, "/discount")
+        assert await tend_next(connection)
+        assert await state(connection, held.mark.mark_id) == "BUILDING"
+        assert await state(connection, gone.mark.mark_id) is None
+        measured = await connection.fetchval(
+            "select count(*) from segment_property where measured_at > '2020-01-01'"
+        )
+    assert measured == 1
 
 
 async def test_only_one_worker_fills_a_mark_at_a_time(database_url: str, seeded: Seed) -> None:
@@ -353,7 +392,7 @@ async def test_a_published_document_marks_what_it_declares_and_unmarks_nothing(
         await mark_published(connection, tenant_id, ids[BOUGHT], BOUGHT, document, "cli")
         after = await queries.read_stored_marks(connection, tenant_id, list(ids.values()))
         going = await connection.fetch("select name from segment_property where state = 'DROPPING'")
-    assert personal == ["/buyer"]
+    assert personal == ["/store_id", "/buyer"]
     assert [row["name"] for row in going] == ["amount"]
     was = {held.path: held for held in before}
     now = {held.path: held for held in after}
@@ -361,6 +400,81 @@ async def test_a_published_document_marks_what_it_declares_and_unmarks_nothing(
     assert (now["/amount"].mark.value_type, now["/amount"].state) == ("TEXT", "BUILDING")
     assert (now["/store_id"].pii, now["/store_id"].mark) == ("direct", was["/store_id"].mark)
     assert now["/channel"] == was["/channel"]
+
+
+async def test_the_class_of_a_mark_is_the_strongest_that_any_version_or_its_items_said(
+    database_url: str, seeded: Seed
+) -> None:
+    text = {"type": "string"}
+    tags = {"type": "array", "items": text | {"x-pii": "indirect"}, "x-segmentable": True}
+    said = [text | {"x-pii": "direct"}, text, text | {"x-segmentable": True}]
+    async with database(database_url), transaction() as connection:
+        event_type_id = await insert_event_type(seeded.tenant_id, "gift_sold", TypeSettings())
+        for number, buyer in enumerate(said, 1):
+            document = {"type": "object", "properties": {"tags": tags, "buyer": buyer}}
+            personal = await unmarked_personal_data(
+                connection, seeded.tenant_id, event_type_id, document
+            )
+            assert personal == (["/buyer"] if number == 3 else [])
+            await insert_version(
+                seeded.tenant_id, event_type_id, number, document, str(number), "cli"
+            )
+            await mark_published(
+                connection, seeded.tenant_id, event_type_id, "gift_sold", document, "cli"
+            )
+        marks = await queries.read_stored_marks(connection, seeded.tenant_id, [event_type_id])
+    assert {held.path: held.pii for held in marks} == {"/tags": "indirect", "/buyer": "direct"}
+
+
+async def test_a_mark_gets_a_stronger_class_on_the_record_and_never_a_weaker_one(
+    database_url: str, seeded: Seed
+) -> None:
+    async with database(database_url), transaction() as connection:
+        ids = await queries.find_event_types(connection, seeded.tenant_id, [BOUGHT])
+        for pii in ("direct", "none"):
+            document = {"properties": {"store_id": {"type": "string", "x-pii": pii}}}
+            await mark_published(connection, seeded.tenant_id, ids[BOUGHT], BOUGHT, document, "cli")
+        marks = await queries.read_stored_marks(connection, seeded.tenant_id, [ids[BOUGHT]])
+        trail = await connection.fetch(
+            "select before::text, after::text from registry_change"
+            " where action = 'property_classed' and subject = 'purchase_completed/store_id'"
+        )
+    assert [held.pii for held in marks if held.path == "/store_id"] == ["direct"]
+    assert [tuple(row) for row in trail] == [('{"pii": "none"}', '{"pii": "direct"}')]
+
+
+async def test_publishing_keeps_the_limit_of_marks_with_those_that_are_still_to_go(
+    database_url: str, seeded: Seed
+) -> None:
+    async with database(database_url):
+        held = await mark(seeded, "/discount")
+        await unmark(seeded, "/discount")
+        async with transaction() as connection:
+            count = await queries.count_marks(connection, seeded.tenant_id, held.mark.event_type_id)
+            text = {"type": "string", "x-segmentable": True}
+            members = {f"p{n}": text for n in range(MAX_MARKS - count)}
+            for more, surplus in (({}, 0), ({"another": text}, 1)):
+                document = {"type": "object", "properties": members | more}
+                found = await surplus_marks(
+                    connection, seeded.tenant_id, held.mark.event_type_id, document
+                )
+                assert found == surplus
+
+
+async def test_a_name_is_marked_and_unmarked_by_either_spelling_of_its_pointer(
+    database_url: str, seeded: Seed
+) -> None:
+    async with database(database_url):
+        async with transaction():
+            event_type_id = await insert_event_type(seeded.tenant_id, "gift_sold", TypeSettings())
+            document = {"type": "object", "properties": {"a~b": {"type": "string"}}}
+            await insert_version(seeded.tenant_id, event_type_id, 1, document, "1", "cli")
+        for path in ("/a~b", "/a~0b"):
+            held = await mark_property(seeded.tenant_id, ACTOR, "gift_sold", path)
+            assert isinstance(held, StoredMark)
+            assert (held.path, held.mark.name) == ("/a~0b", "a~b")
+            gone = await unmark_property(seeded.tenant_id, ACTOR, "gift_sold", path, None)
+            assert gone == held
 
 
 async def test_a_batch_of_a_backfill_reads_its_own_events_and_no_others(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -183,6 +184,48 @@ async def test_an_hour_waits_for_a_flush_that_may_still_count_into_it(
     assert await pool.fetchval(ROLLUP["oldest_transaction"]) > began
     await roll_up(pool)
     assert await total(pool, seeded.tenant_id, past - DAY, clock.now()) == 6
+
+
+async def test_a_flush_before_the_first_minute_that_is_seen_is_not_lost(
+    pool: Pool, seeded: Seed
+) -> None:
+    key, hour = CountKey(0, 0, ACCEPTED, ""), this_hour() - 3 * HOUR
+    await count(pool, seeded.tenant_id, hour, key)
+    async with pool.acquire() as connection, connection.transaction():
+        await add_counts(connection, seeded.tenant_id, {key: (5, 500)}, hour - HOUR, 1)
+        await pool.execute(ROLLUP["start_progress"])
+    await roll_up(pool)
+    assert await total(pool, seeded.tenant_id, hour - HOUR, hour) == 5
+    assert await total(pool, seeded.tenant_id, hour - 2 * DAY, clock.now()) == 6
+
+
+async def test_a_chart_of_many_groups_takes_up_room_for_what_is_drawn_only(
+    pool: Pool, seeded: Seed
+) -> None:
+    end = this_hour()
+    await pool.execute(
+        "insert into ingest_stat"
+        " select 0, $1, $2::timestamptz - n * interval '1 minute', 0, 0, 4, 'r' || n, 0, n, 1"
+        " from generate_series(1, 1900) n",
+        seeded.tenant_id, end,
+    )  # fmt: skip
+    start = end - timedelta(minutes=1900)
+    async with pool.acquire() as connection:
+        tracemalloc.start()
+        try:
+            chart = await read_chart(
+                connection, seeded.tenant_id, start, end, Step.MINUTE, UTC_ZONE,
+                frozenset({GroupBy.REASON}), Which(), 2,
+            )  # fmt: skip
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert [(s.group.reason, s.events, s.total) for s in chart.series] == [
+        ("r1900", [1900] + [0] * 1899, 1900),
+        ("r1899", [0, 1899] + [0] * 1898, 1899),
+    ]
+    assert (chart.groups, chart.total) == (1900, 1900 * 1901 // 2)
+    assert peak_bytes < 8 << 20  # a number a step of each would be 28 MiB
 
 
 async def test_no_hour_is_taken_up_that_ended_after_the_oldest_transaction_began(

@@ -103,6 +103,10 @@ def nested(depth: int) -> Definition:
         (Did("b", [Condition("/p", exists=True)] * 6), [("/did/where", "too_many_conditions")]),
         (Did("b", after=NOON, before=NOON), [("/did/occurred", "window_empty")]),
         (Did("b", after=NOON.replace(tzinfo=None)), [("/did/occurred", "offset_missing")]),
+        (
+            Did("b", after=NOON.replace(tzinfo=None), before=NOON),
+            [("/did/occurred", "offset_missing")],
+        ),
         (Did("b", at_least=-1), [("/did/times", "times_range")]),
         (Did("b", at_least=3, at_most=2), [("/did/times", "times_crossed")]),
         (Did("b", at_least=0), [("/did/times", "times_always")]),

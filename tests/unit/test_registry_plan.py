@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from app.registry.files import FileVersion, RegistryFiles, checksum
-from app.registry.governance.event_types import promises_less
 from app.registry.governance.outcomes import same_holders
+from app.registry.modes import promises_less
 from app.registry.plan import Plan, plan_changes
 from app.registry.queries import StoredType, StoredVersion
 from app.registry.spec import MODES
@@ -127,7 +127,7 @@ def test_files_win_takes_conflicts_and_what_would_be_kept_from_the_files() -> No
         ("BACKWARD_TRANSITIVE", "BACKWARD_TRANSITIVE", "BACKWARD_TRANSITIVE", True),
         ("NONE", "BACKWARD_TRANSITIVE", "BACKWARD_TRANSITIVE", False),
         ("FULL", "BACKWARD_TRANSITIVE", "BACKWARD_TRANSITIVE", True),
-        ("BACKWARD_TRANSITIVE", "NONE", "BACKWARD_TRANSITIVE", False),
+        ("NONE", "NONE", "NONE", False),
     ],
 )
 def test_a_new_version_is_held_against_the_mode_that_will_be_in_force(
@@ -141,6 +141,22 @@ def test_a_new_version_is_held_against_the_mode_that_will_be_in_force(
     new = document(TEXT, **{"x-compatibility": in_file})
     plan = plan_changes(in_files(document(), new), held)
     assert bool(plan.incompatible) is is_broken
+
+
+def test_a_version_that_lowers_the_mode_is_incompatible_itself_and_what_follows_is_not() -> None:
+    lower = document(TEXT, **{"x-compatibility": "NONE"})
+    plan = plan_changes(in_files(document(), lower, lower | {"title": "t"}), stored(document()))
+    assert [
+        [(number, breakage.rule, breakage.old, breakage.new) for number, breakage in new.breakages]
+        for new in plan.new_versions
+    ] == [[(1, "compatibility_lowered", "BACKWARD_TRANSITIVE", "NONE")], []]
+
+
+@pytest.mark.parametrize(("mode", "lowered"), [("NONE", ["gift"]), ("FULL_TRANSITIVE", [])])
+def test_lowering_the_mode_without_a_version_is_told_as_well(mode: str, lowered: list[str]) -> None:
+    plan = plan_changes(in_files(document(**{"x-compatibility": mode})), stored(document()))
+    assert plan.new_versions == []
+    assert [change.event_type for change in plan.lowered] == lowered
 
 
 def test_what_was_broken_with_a_reason_is_not_held_against_later_versions() -> None:

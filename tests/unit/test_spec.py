@@ -337,6 +337,31 @@ def test_a_value_has_json_schemas_types(value: Any, types: str) -> None:
     assert {name for name in spec.TYPES if spec.is_type(value, name)} == set(types.split())
 
 
+def test_of_a_document_that_is_too_large_nothing_else_is_said() -> None:
+    names = [f"name_that_is_not_there_{n:06}" for n in range(5_000)]
+    found = lint(document({"type": "strnig"}, required=names))
+    assert [finding.rule for finding in found] == ["document_too_large"]
+    many = {f"p{n}": {"type": "strnig"} for n in range(spec.MAX_PROPERTIES + 1)}
+    found = lint({"type": "object", "properties": many})
+    assert [finding.rule for finding in found] == ["too_many_properties"]
+
+
+def test_of_very_many_errors_the_first_are_told_and_guesses_made_for_fewer() -> None:
+    found = lint(document(TEXT, required=[f"vlaue{n}" for n in range(500)]))
+    assert [finding.rule for finding in found] == ["required_unknown"] * spec.MAX_FINDINGS
+    guesses = [finding for finding in found if "did you mean" in finding.message]
+    assert guesses == found[: spec.MAX_GUESSES]
+
+
+def test_warnings_never_crowd_out_an_error() -> None:
+    members = {f"p{n}": {} for n in range(200)} | {"last": {"type": "strnig"}}
+    found = lint({"type": "object", "properties": members})
+    assert [finding.path for finding in found if finding.severity == "error"] == [
+        "/properties/last/type"
+    ]
+    assert len(found) == spec.MAX_FINDINGS + 1
+
+
 scalars = st.sampled_from(
     (None, True, False, 0, 1, -1, 1.5, 1e400, "", "a", "string", "object", "array", "null", "[",
      "\0", "\ud800", "direct", "strip", DIALECT)

@@ -221,7 +221,7 @@ def _did(given: DidInput) -> audience.Did:
         before=occurred.before if occurred else None,
         at_least=times.at_least if times else 1,
         at_most=times.at_most if times else None,
-        total=audience.Total(total.property, _exact(total.at_least), _exact(total.at_most))
+        total=audience.Total(total.property, _decimal(total.at_least), _decimal(total.at_most))
         if total
         else None,
     )
@@ -243,6 +243,10 @@ def _condition(given: ConditionInput) -> conditions.Condition:
         ),
         exists=given.exists,
     )
+
+
+def _decimal(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(_exact(value))
 
 
 def _exact(value: Any) -> Any:

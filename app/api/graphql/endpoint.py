@@ -14,6 +14,8 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
 from app.access.authenticator import Authenticator
@@ -28,9 +30,13 @@ from app.settings import Settings
 
 GRAPHQL_PATH = "/graphql"
 MAX_BODY_BYTES = 1 << 20
+MAX_QUERY_CHARS = 64 << 10
+"""Of the text; variables may be longer. Texts are remembered, with their trees."""
 MAX_SECONDS = 30.0
 """For a whole operation; each statement has a limit of its own (CDP_GRAPHQL_STATEMENT_SECONDS)."""
 _OPERATIONS = (OperationType.QUERY, OperationType.MUTATION)
+_NO_OPERATION = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
+"""What Strawberry raises, rather than answers, when there is nothing to run."""
 
 
 class _Body(msgspec.Struct):
@@ -69,6 +75,11 @@ class GraphQL:
             raise AppError(
                 ErrorCode.MALFORMED_JSON, 'the body must be JSON: {"query": "…", "variables": {…}}'
             ) from None
+        if len(asked.query) > MAX_QUERY_CHARS:
+            raise AppError(
+                ErrorCode.PAYLOAD_TOO_LARGE,
+                f"a query may have {MAX_QUERY_CHARS} characters; pass values as variables",
+            )
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 result = await self._schema.execute(
@@ -80,6 +91,11 @@ class GraphQL:
                 )
         except TimeoutError:
             raise AppError(ErrorCode.UNAVAILABLE, "the query took too long: ask for less") from None
+        except _NO_OPERATION:
+            raise AppError(
+                ErrorCode.MALFORMED_JSON,
+                "`query` must hold one query or mutation, or `operationName` must name one",
+            ) from None
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer["errors"] = [error.formatted for error in result.errors]

@@ -123,8 +123,8 @@ async def _reasons(info: Info, stored: StoredEvent, root_id: bytes) -> list[Reas
 
 async def _identifiers(info: Info, stored: StoredEvent) -> list[Keyed]:
     """What the event's identity is normalised to today, with its source's region."""
-    source = await access.find_source(info.context.tenant_id, stored.source)
-    region = source.default_phone_region if source else None
+    async with info.context.pool.acquire() as connection:
+        region = await access.find_phone_region(connection, info.context.tenant_id, stored.source)
     identifiers = identifiers_of(stored.identity, region).identifiers
     return keyed(info.context.principal.tenant.hash_key, identifiers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import strawberry
@@ -167,7 +168,8 @@ async def _asked(info: Info, input: StartImpactInput) -> Asked | Invalid | NotFo
         name, document, path = entry.name, draft.document, ""
     if name is None or not spec.is_event_type_name(name):
         return invalid("/eventType", "event_type_name", "must be the name of an event type")
-    errors = [finding for finding in spec.lint(document) if finding.severity == "error"]
+    found = await asyncio.to_thread(spec.lint, document)
+    errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         return Invalid(
             message=errors[0].message,

@@ -10,14 +10,22 @@ from typing import Any, NamedTuple
 
 from graphql import (
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
+    get_named_type,
+    get_nullable_type,
+    is_list_type,
 )
 from strawberry.extensions import (
     AddValidationRules,
@@ -28,7 +36,7 @@ from strawberry.extensions import (
     ValidationCache,
 )
 
-from app.api.graphql.connection import DEFAULT_FIRST, MAX_FIRST
+from app.api.graphql.connection import MAX_FIRST
 
 MAX_DEPTH = 16
 MAX_ALIASES = 30
@@ -36,7 +44,12 @@ MAX_TOKENS = 3_000
 MAX_COST = 20_000
 """Fields that an answer could have: a page of 200 rows of 20 fields is 4,000."""
 CACHED_QUERIES = 500
-_PAGE_ARGUMENTS = ("first", "sample", "limit")
+PLAIN_LIST = 10
+"""What a list without a size counts as: the properties of a version, the sources of a key."""
+WEIGHTS = {"breakages": 50, "findings": 50, "definitions": 20, "checkCompatibility": 100}
+"""Fields that think rather than read."""
+_PAGE_ARGUMENTS = ("first", "sample")
+_WITH_FIELDS = (GraphQLObjectType, GraphQLInterfaceType)
 
 
 class Measure(NamedTuple):
@@ -50,8 +63,8 @@ class Measure(NamedTuple):
 class QueryLimits(ValidationRule):
     """Measures an operation and refuses what is too deep, too wide or too costly.
 
-    A list's length is its `first`; a variable counts as the greatest `first` there is. Each
-    fragment is measured once and counted wherever it is used: Strawberry's own depth and alias
+    A list's length is its `first`, at most 200 and never less than one; a variable counts as 200.
+    Each fragment is measured once and counted wherever it is used: Strawberry's own depth and alias
     limits expand fragments again and again, so forty small ones keep them busy for years
     (measured: no end within minutes).
     """
@@ -61,7 +74,8 @@ class QueryLimits(ValidationRule):
         self._fragments: dict[str, Measure] = {}
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
-        found = self._measure(node.selection_set)
+        root = self.context.schema.get_root_type(node.operation)
+        found = self._measure(node.selection_set, root)
         for name, value, limit in (
             ("depth", found.depth, MAX_DEPTH),
             ("number of aliases", found.aliases, MAX_ALIASES),
@@ -76,49 +90,64 @@ class QueryLimits(ValidationRule):
                     )
                 )
 
-    def _measure(self, selection: SelectionSetNode | None) -> Measure:
+    def _measure(
+        self, selection: SelectionSetNode | None, parent: GraphQLNamedType | None
+    ) -> Measure:
         depth = aliases = cost = 0
         for node in selection.selections if selection else ():
             if isinstance(node, FieldNode):
-                below = self._measure(node.selection_set)
-                below = Measure(
-                    below.depth + 1,
-                    below.aliases + (node.alias is not None),
-                    1 + _rows(node) * below.cost,
-                )
+                below = self._measure_field(node, parent)
             elif isinstance(node, FragmentSpreadNode):
                 below = self._measure_fragment(node.name.value)
             else:
                 assert isinstance(node, InlineFragmentNode)
-                below = self._measure(node.selection_set)
+                below = self._measure(node.selection_set, self._condition(node) or parent)
             depth = max(depth, below.depth)
             aliases += below.aliases
             cost += below.cost
         return Measure(depth, aliases, cost)
+
+    def _measure_field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Measure:
+        name = node.name.value
+        fields = parent.fields if isinstance(parent, _WITH_FIELDS) else {}
+        field = fields.get(name)
+        below = self._measure(node.selection_set, get_named_type(field.type) if field else None)
+        return Measure(
+            below.depth + 1,
+            below.aliases + (node.alias is not None),
+            WEIGHTS.get(name, 1) + (_rows(node, field) if field else 1) * below.cost,
+        )
 
     def _measure_fragment(self, name: str) -> Measure:
         if name not in self._fragments:
             self._fragments[name] = Measure()  # one inside itself is refused by another rule
             fragment = self.context.get_fragment(name)
             if fragment is not None:
-                self._fragments[name] = self._measure(fragment.selection_set)
+                self._fragments[name] = self._measure(
+                    fragment.selection_set, self._condition(fragment)
+                )
         return self._fragments[name]
 
+    def _condition(
+        self, node: InlineFragmentNode | FragmentDefinitionNode
+    ) -> GraphQLNamedType | None:
+        named = node.type_condition
+        return self.context.schema.get_type(named.name.value) if named else None
 
-def _rows(node: FieldNode) -> int:
-    """How many rows a field may bring."""
+
+def _rows(node: FieldNode, field: GraphQLField) -> int:
+    """How many rows a field may bring: 1 to MAX_FIRST, whatever is asked for."""
+    page = next((name for name in _PAGE_ARGUMENTS if name in field.args), None)
+    if page is None:
+        plain = is_list_type(get_nullable_type(field.type))
+        return PLAIN_LIST if plain and node.name.value not in ("edges", "nodes") else 1
     for argument in node.arguments or ():
-        if argument.name.value in _PAGE_ARGUMENTS:
+        if argument.name.value == page:
             value = argument.value
-            return int(value.value) if isinstance(value, IntValueNode) else MAX_FIRST
-    return DEFAULT_FIRST if _is_page(node) else 1
-
-
-def _is_page(node: FieldNode) -> bool:
-    """Whether it is a connection, asked for without `first`."""
-    selections = node.selection_set.selections if node.selection_set else ()
-    names = {field.name.value for field in selections if isinstance(field, FieldNode)}
-    return bool(names & {"edges", "nodes"})
+            literal = value.value if isinstance(value, IntValueNode) else ""
+            return max(int(literal), 1) if 0 < len(literal) < 4 else MAX_FIRST
+    default = field.args[page].default_value
+    return default if isinstance(default, int) and default > 0 else 1
 
 
 def limiting_extensions(

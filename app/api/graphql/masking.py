@@ -1,7 +1,8 @@
 """Hides personal data from keys without pii:read. Pure; never looks at who is asking.
 
 What a version's document classes as personal (x-pii) is hidden, with all that is inside; so is a
-member that the document does not know, for nobody has said what it is.
+member that the document does not know, for nobody has said what it is. Of a refused item nobody
+has said anything: only how it was built is left.
 """
 
 from __future__ import annotations
@@ -47,6 +48,25 @@ def masked(value: Any, mask: Mask) -> Any:
 def masked_text(text: str | None, *, shown: bool) -> str | None:
     """One value of an identity: as it is, HIDDEN, or None where there is none."""
     return text if shown or text is None else HIDDEN
+
+
+def masked_payload(payload: bytes) -> str | None:
+    """JSON of the same shape, every value but null replaced by HIDDEN.
+
+    None when it is no JSON: nobody can tell what is a value in there.
+    """
+    try:
+        return msgspec.json.encode(_shape(msgspec.json.decode(payload))).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_shape(part) for part in value]
+    return None if value is None else HIDDEN
 
 
 def _mask(schema: Mapping[str, Any], *, root: bool = False) -> Mask:

@@ -251,8 +251,8 @@ def profile_of(stored: StoredProfile) -> Profile:
 async def _region_of(info: Info, source: str) -> str | None:
     if key_flaw(source) is not None:
         return None
-    found = await access.find_source(info.context.tenant_id, source)
-    return found.default_phone_region if found else None
+    async with info.context.pool.acquire() as connection:
+        return await access.find_phone_region(connection, info.context.tenant_id, source)
 
 
 def _identifier_key(info: Info, kind: Kind, value: str, region: str | None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -53,19 +54,28 @@ class ReplayStopped:
 @strawberry.type(description="What was sent is gone; that it was refused stays on record.")
 class QuarantineDiscarded:
     items: int = strawberry.field(description="How many open items were discarded.")
-    is_complete: bool = strawberry.field(description="False when there may be more: ask again.")
+    is_complete: bool = strawberry.field(
+        description="False when there may be more: ask again from `scannedUntil`."
+    )
+    scanned_until: datetime | None = strawberry.field(
+        description="The next `filter.received.since`; null when every open item was looked at."
+    )
 
 
 ReplayQuarantineResult = Annotated[
     ReplayStarted | NotPermitted, strawberry.union("ReplayQuarantineResult")
 ]
-StopReplayResult = Annotated[ReplayStopped | NotFound, strawberry.union("StopReplayResult")]
+StopReplayResult = Annotated[
+    ReplayStopped | NotFound | NotPermitted, strawberry.union("StopReplayResult")
+]
 DiscardQuarantineResult = Annotated[
-    QuarantineDiscarded | Invalid, strawberry.union("DiscardQuarantineResult")
+    QuarantineDiscarded | Invalid | NotPermitted, strawberry.union("DiscardQuarantineResult")
 ]
 
 _READERS = [needs(Scope.EVENTS_READ)]
 _WRITERS = [needs(Scope.EVENTS_WRITE)]
+_KEEPERS = [needs(Scope.EVENTS_WRITE), needs(Scope.EVENTS_READ)]
+"""Of the whole tenant's items; a key that is limited is refused as well."""
 _Filter = Annotated[QuarantineFilter | None, strawberry.argument(description="Which items.")]
 _ReplayId = Annotated[strawberry.ID, strawberry.argument(description="`rpl_…`")]
 
@@ -159,7 +169,8 @@ class QuarantineMutation:
     @strawberry.mutation(
         description="Judge open items again under today's registry, and deliver those that pass,"
         " each under its own key: a second replay finds duplicates only. The key that asks must be"
-        " allowed to deliver them.",
+        " allowed to deliver them. What was refused as forbidden is left alone, unless the filter"
+        " names that `errorCode`: whoever sent it was not allowed to.",
         permission_classes=_WRITERS,
     )
     async def replay_quarantine(
@@ -180,17 +191,19 @@ class QuarantineMutation:
                 now=clock.now(),
             )
         if replay_id is None:
-            message = "a replay is under way: wait for it, or stop it"
-            return NotPermitted(message=message, reason="replay_under_way")
+            return _under_way()
         started = await _replay(info, ids.encode(ids.REPLAY_PREFIX, replay_id))
         assert started is not None
         return ReplayStarted(replay=started)
 
     @strawberry.mutation(
-        description="Stop a replay after the step it is at. What was delivered stays.",
-        permission_classes=_WRITERS,
+        description="Stop a replay after the step it is at. What was delivered stays. Not with a"
+        " key that is limited to sources or event types.",
+        permission_classes=_KEEPERS,
     )
     async def stop_quarantine_replay(self, info: Info, id: _ReplayId) -> StopReplayResult:
+        if info.context.principal.is_limited:
+            return _key_limited()
         replay_id = ids.decode(ids.REPLAY_PREFIX, id)
         if replay_id is not None:
             async with info.context.pool.acquire() as connection:
@@ -207,8 +220,9 @@ class QuarantineMutation:
 
     @strawberry.mutation(
         description="Give open items up: what was sent is dropped. On record in the audit trail."
-        f" By a filter {discarding.MAX_DISCARDED:,} or a few more at once.",
-        permission_classes=_WRITERS,
+        f" A filter looks at {SCANNED_ROWS:,} open items at once, oldest first. Not while a replay"
+        " is under way, and not with a key that is limited to sources or event types.",
+        permission_classes=_KEEPERS,
     )
     async def discard_quarantine(
         self,
@@ -221,7 +235,12 @@ class QuarantineMutation:
     ) -> DiscardQuarantineResult:
         if (ids_ is None) == (filter is None):
             return invalid("", "either_or", "give ids or a filter")
+        if info.context.principal.is_limited:
+            return _key_limited()
         actor, tenant_id = info.context.principal.public_id, info.context.tenant_id
+        async with info.context.pool.acquire() as connection:
+            if await replays.is_under_way(connection, tenant_id):
+                return _under_way()
         if ids_ is None:
             done = await discarding.discard_matching(tenant_id, which_of(filter), actor=actor)
         elif len(ids_) > MAX_IDS:
@@ -230,7 +249,11 @@ class QuarantineMutation:
             decoded = (ids.decode(ids.QUARANTINE_PREFIX, text) for text in set(ids_))
             items = [item for item in decoded if item is not None]
             done = await discarding.discard_items(tenant_id, items, actor=actor)
-        return QuarantineDiscarded(items=done.items, is_complete=done.is_complete)
+        return QuarantineDiscarded(
+            items=done.items,
+            is_complete=done.scanned_until is None,
+            scanned_until=done.scanned_until,
+        )
 
 
 async def _replay(info: Info, text: str) -> QuarantineReplay | None:
@@ -240,6 +263,16 @@ async def _replay(info: Info, text: str) -> QuarantineReplay | None:
     async with info.context.pool.acquire() as connection:
         found = await replays.find_replay(connection, info.context.tenant_id, replay_id)
     return replay_of(found) if found else None
+
+
+def _key_limited() -> NotPermitted:
+    message = "the key is limited to sources or event types; this is about all of them"
+    return NotPermitted(message=message, reason="key_limited")
+
+
+def _under_way() -> NotPermitted:
+    message = "a replay is under way: wait for it, or stop it"
+    return NotPermitted(message=message, reason="replay_under_way")
 
 
 def _cursor(item: QuarantinedItem) -> str:

@@ -15,10 +15,10 @@ from app import ids
 from app.access.keys import Scope
 from app.api.graphql.connection import refuse_argument
 from app.api.graphql.context import Info
+from app.api.graphql.masking import HIDDEN, masked_payload
 from app.api.graphql.positions import TimeWindow, window_of
 from app.api.graphql.scalars import Number
 from app.quarantine.filter import Filter, ItemState
-from app.quarantine.masking import HIDDEN, masked
 from app.quarantine.reading import MAX_GROUPED, Entry, Group
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class QuarantinedItem:
 
     @strawberry.field(
         description="What was sent, as text. Without the scope pii:read the same JSON with"
-        f' "{HIDDEN}" in the place of each value, and null for what is no JSON. Null when it was'
-        " over the size limit or discarded."
+        f' "{HIDDEN}" in the place of each value but null, and null for what is no JSON. Null when'
+        " it was over the size limit or discarded."
     )
     def payload(self, info: Info) -> str | None:
         sent = self.entry.payload
         if sent is None or not info.context.principal.may(Scope.PII_READ):
-            return None if sent is None else masked(sent)
+            return None if sent is None else masked_payload(sent)
         return sent.decode(errors="replace")
 
     @strawberry.field(description="The event that has its key, once it was replayed.")
@@ -108,9 +108,12 @@ class QuarantineGroup:
 @strawberry.type(description="What open items have in common.")
 class QuarantineGroups:
     groups: list[QuarantineGroup] = strawberry.field(description="The greatest first.")
-    items: Number = strawberry.field(description="How many items were looked at.")
+    items: Number = strawberry.field(
+        description="How many open items were looked at: all of the filter's time, whatever else"
+        " it says."
+    )
     is_complete: bool = strawberry.field(
-        description=f"False when there are more: the newest {MAX_GROUPED:,} were looked at."
+        description=f"False when there may be more: the newest {MAX_GROUPED:,} were looked at."
     )
 
 

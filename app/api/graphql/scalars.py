@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NewType
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
 Number = NewType("Number", float)
@@ -13,7 +14,7 @@ Number = NewType("Number", float)
 
 def _number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("not a number")
+        raise GraphQLError("Expected value of type 'Number'; it is not a number")
     return value
 
 

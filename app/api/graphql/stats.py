@@ -78,14 +78,15 @@ class StatsQuery:
         start, end = stretch_of(received)
         zone = _zone(time_zone)
         groups = frozenset(GroupBy[group.name] for group in group_by or ())
-        chart = await _chart(info, start, end, Step[step.name], zone, groups, which_of(filter))
+        which = which_of(filter)
+        chart = await _chart(info, start, end, Step[step.name], zone, groups, which, shown)
         seconds = max((min(chart.starts[-1], clock.now()) - chart.starts[0]).total_seconds(), 1.0)
         return IngestStats(
             starts=list(chart.starts),
             total=Number(chart.total),
             per_second=chart.total / seconds,
-            series=[series_of(series, seconds) for series in chart.series[:shown]],
-            groups=len(chart.series),
+            series=[series_of(series, seconds) for series in chart.series],
+            groups=chart.groups,
         )
 
     @strawberry.field(
@@ -96,7 +97,7 @@ class StatsQuery:
         self, info: Info, received: _Received = None, filter: _Filter = None, first: First = 10
     ) -> list[ErrorCount]:
         shown = checked_first(first)
-        asked = which_of(filter)
+        asked = _which_of_any_outcome(filter)
         chart = await _chart(
             info,
             *stretch_of(received),
@@ -104,6 +105,7 @@ class StatsQuery:
             ZoneInfo("UTC"),
             frozenset({GroupBy.SOURCE, GroupBy.EVENT_TYPE, GroupBy.REASON}),
             Which(asked.sources, asked.event_types, [OutcomeKind.REJECTED]),
+            shown,
         )
         return [
             ErrorCount(
@@ -112,7 +114,7 @@ class StatsQuery:
                 event_type=series.group.event_type or "",
                 events=Number(series.total),
             )
-            for series in chart.series[:shown]
+            for series in chart.series
         ]
 
     @strawberry.field(
@@ -128,10 +130,10 @@ class StatsQuery:
         ] = False,
         first: First = 50,
     ) -> list[SourceFreshness]:
-        shown = checked_first(first)
+        shown, which = checked_first(first), _which_of_any_outcome(filter)
         async with info.context.pool.acquire() as connection:
             found = await freshness.read_freshness(
-                connection, info.context.tenant_id, which_of(filter), clock.now()
+                connection, info.context.tenant_id, which, clock.now()
             )
         return [freshness_of(one) for one in found if one.is_silent or not silent_only][:shown]
 
@@ -142,13 +144,11 @@ class StatsQuery:
     async def lag(
         self, info: Info, received: _Received = None, filter: _Filter = None
     ) -> IngestLag:
-        start, end = stretch_of(received)
+        (start, end), which = stretch_of(received), _which_of_any_outcome(filter)
         if end - start > timedelta(days=MAX_LAG_DAYS):
             raise refuse_argument(f"received may be {MAX_LAG_DAYS} days long")
         async with info.context.pool.acquire() as connection:
-            found = await reading.read_lag(
-                connection, info.context.tenant_id, start, end, which_of(filter)
-            )
+            found = await reading.read_lag(connection, info.context.tenant_id, start, end, which)
         return IngestLag(events=found.events, p50_seconds=found.p50, p95_seconds=found.p95)
 
 
@@ -160,11 +160,12 @@ async def _chart(
     zone: ZoneInfo,
     groups: frozenset[GroupBy],
     which: Which,
+    first: int,
 ) -> Chart:
     async with info.context.pool.acquire() as connection:
         try:
             return await reading.read_chart(
-                connection, info.context.tenant_id, start, end, step, zone, groups, which
+                connection, info.context.tenant_id, start, end, step, zone, groups, which, first
             )
         except reading.TooManyPoints:
             raise refuse_argument(
@@ -175,6 +176,13 @@ async def _chart(
             raise refuse_argument(
                 f"a chart has {steps.MAX_STEPS:,} steps at most: ask for longer steps or for less"
             ) from None
+
+
+def _which_of_any_outcome(asked: StatsFilter | None) -> Which:
+    """raises  GraphQLError BAD_USER_INPUT where outcomes are named, which would not be heeded"""
+    if asked is not None and asked.outcomes is not None:
+        raise refuse_argument("filter.outcomes is for stats only")
+    return which_of(asked)
 
 
 def stretch_of(received: TimeWindow | None) -> tuple[datetime, datetime]:

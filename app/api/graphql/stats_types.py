@@ -61,7 +61,7 @@ class StatsFilter:
         default=None, description="Names of event types."
     )
     outcomes: list[StatsOutcome] | None = strawberry.field(
-        default=None, description="What became of them."
+        default=None, description="What became of them; in `stats` only."
     )
 
 

@@ -6,6 +6,7 @@ publishes: `publishing` does.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -61,7 +62,8 @@ async def create_draft(
     tenant_id: int, actor: Actor, name: str, document: Any, summary: str | None
 ) -> HeldDraft | NotFound | Invalid | NotPermitted:
     """summary: what it is for, in words."""
-    if found := _unkeepable(document) + text_findings("/summary", summary, MAX_REASON_CHARS):
+    found = await asyncio.to_thread(_unkeepable, document)
+    if found := found + text_findings("/summary", summary, MAX_REASON_CHARS):
         return Invalid(found)
     async with transaction() as connection:
         await lock_registry(connection, tenant_id)
@@ -107,7 +109,8 @@ async def edit_draft(
     summary: str | None,
 ) -> HeldDraft | NotFound | Stale | Invalid | NotPermitted:
     """Replace its document. Whoever edits it becomes one of its authors."""
-    if found := _unkeepable(document) + text_findings("/summary", summary, MAX_REASON_CHARS):
+    found = await asyncio.to_thread(_unkeepable, document)
+    if found := found + text_findings("/summary", summary, MAX_REASON_CHARS):
         return Invalid(found)
     async with transaction() as connection:
         held = await hold_draft(connection, tenant_id, draft_id, expected_revision)
@@ -146,12 +149,18 @@ async def submit_draft(
 ) -> HeldDraft | NotFound | Stale | Invalid | NotPermitted:
     """Ask others to look at it. From then on it is not edited any more."""
     async with transaction() as connection:
+        seen = await find_draft(connection, tenant_id, draft_id)
+    if seen is None:
+        return NO_DRAFT
+    if seen.draft.revision != expected_revision:
+        return Stale(seen.draft.revision)
+    found = await asyncio.to_thread(draft_findings, seen.draft.document, seen.event_type.settings)
+    async with transaction() as connection:
         held = await hold_draft(connection, tenant_id, draft_id, expected_revision)
         if not isinstance(held, HeldDraft):
             return held
         if held.draft.state != "DRAFT":
             return _not_in("DRAFT", held.draft)
-        found = draft_findings(held.draft.document, held.event_type.settings)
         if any(finding.severity == "error" for finding in found):
             return Invalid(found)
         return await _move(connection, tenant_id, actor, held, "IN_REVIEW", "draft_submitted", None)

@@ -32,6 +32,7 @@ from app.registry.governance.outcomes import (
     text_findings,
 )
 from app.registry.governance.queries import EventTypeRow
+from app.registry.modes import promises_less
 from app.registry.queries import lock_registry, raise_registry_revision
 from app.registry.spec import Finding, is_event_type_name, lint_event_type
 from app.registry.type_settings import TypeSettings
@@ -195,18 +196,6 @@ async def hold_event_type(
     if held is None:
         return NO_EVENT_TYPE
     return held if held.revision == expected_revision else Stale(held.revision)
-
-
-def promises_less(old: str, new: str) -> bool:
-    """Whether a change that the old mode forbids could pass under the new one."""
-    return not _promises(old) <= _promises(new)
-
-
-def _promises(mode: str) -> frozenset[tuple[str, str]]:
-    direction, _, transitive = mode.partition("_")
-    directions = {"FULL": ("BACKWARD", "FORWARD"), "NONE": ()}.get(direction, (direction,))
-    reach = ("last", "all") if transitive else ("last",)
-    return frozenset((direction, to) for direction in directions for to in reach)
 
 
 def _status(held: EventTypeRow, status: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from app.registry.governance.outcomes import (
 from app.registry.governance.queries import EventTypeRow
 from app.registry.queries import lock_registry, raise_registry_revision
 from app.registry.segmentable import add_mark, candidate, drop_mark
-from app.registry.spec import Finding, is_event_type_name
+from app.registry.spec import Finding, is_event_type_name, pointer_part
 from app.segments import queries as segments
 from app.segments.marks import MAX_MARKS
 from app.segments.queries import StoredMark
@@ -40,6 +40,7 @@ async def mark_property(
     name = _name_of(path)
     if name is None:
         return _not_segmentable()
+    path = f"/{pointer_part(name)}"
     async with transaction() as connection:
         await lock_registry(connection, tenant_id)
         entry = await _find_type(connection, tenant_id, event_type)
@@ -50,14 +51,17 @@ async def mark_property(
             return live[path]
         histories = await queries.read_history(connection, tenant_id, [entry.event_type_id])
         history = histories.get(entry.event_type_id, [])
-        document = history[-1].document if history else {}
-        if name not in document.get("properties", {}):
+        documents = [version.document for version in history]
+        if not documents or name not in documents[-1].get("properties", {}):
             return NO_PROPERTY
-        new = candidate(entry.event_type_id, document, name)
+        new = candidate(entry.event_type_id, documents, name)
         if new is None:
             return _not_segmentable()
-        if len(live) >= MAX_MARKS:
-            message = f"{MAX_MARKS} properties of the event type are marked: unmark another first"
+        if await segments.count_marks(connection, tenant_id, entry.event_type_id) >= MAX_MARKS:
+            message = (
+                f"{MAX_MARKS} properties of the event type are marked, or their values are still"
+                " being dropped: unmark another first"
+            )
             return Invalid([Finding("/path", "too_many_marks", message)])
         if new.pii == "direct" and not actor.may_approve:
             return NEEDS_APPROVER
@@ -73,6 +77,10 @@ async def unmark_property(
     """Stop keeping a property's values and drop those that are there; the mark as it was."""
     if reason is not None and (findings := reason_findings("/reason", reason)):
         return Invalid(findings)
+    name = _name_of(path)
+    if name is None:
+        return NOT_MARKED
+    path = f"/{pointer_part(name)}"
     async with transaction() as connection:
         await lock_registry(connection, tenant_id)
         entry = await _find_type(connection, tenant_id, event_type)

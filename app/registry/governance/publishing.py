@@ -7,7 +7,7 @@ before it is accepted too. Versions never change once they are published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.db.pool import Connection
 from app.db.transaction import transaction
 from app.registry.files import checksum
 from app.registry.governance import queries
-from app.registry.governance.checking import Verdict, judge_document
+from app.registry.governance.checking import Verdict, breakages_of, judge_document
 from app.registry.governance.drafts import (
     HeldDraft,
     find_draft,
@@ -39,10 +39,12 @@ from app.registry.governance.outcomes import (
     same_holders,
 )
 from app.registry.governance.queries import EventTypeRow, HistoricVersion, VersionRow
+from app.registry.modes import mode_before, promises_less
 from app.registry.queries import insert_version, raise_registry_revision, set_grace
-from app.registry.segmentable import mark_published, unmarked_personal_data
+from app.registry.segmentable import mark_published, surplus_marks, unmarked_personal_data
 from app.registry.spec import Finding
 from app.registry.type_settings import TypeSettings, completed, with_settings
+from app.segments.marks import MAX_MARKS
 
 DEFAULT_GRACE = timedelta(days=14)
 MAX_GRACE = timedelta(days=366)
@@ -59,6 +61,10 @@ class _Considered(msgspec.Struct, frozen=True):
     newest: HistoricVersion | None
     """The version before."""
     verdict: Verdict
+    authors: Collection[str]
+    """Of the draft: their keys, and those rotated from or to one."""
+    excused: bool
+    """It breaks only what its authors themselves have ceased to promise."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -94,6 +100,7 @@ async def publish_draft(
         refusal = (
             _not_publishable(held, considered)
             or _nothing_changed(considered)
+            or await _too_many_marks(connection, tenant_id, held, considered)
             or await _not_permitted(connection, tenant_id, actor, held, considered, reason)
         )
         if refusal is not None:
@@ -113,12 +120,21 @@ async def _consider(tenant_id: int, draft_id: int) -> _Considered | None:
             return None
         entry = held.event_type
         histories = await queries.read_history(connection, tenant_id, [entry.event_type_id])
+        replacements = await queries.read_key_replacements(connection, tenant_id)
+        changes = await queries.read_compatibility_changes(connection, tenant_id, entry.name)
     history = histories.get(entry.event_type_id, [])
     settings = completed(entry.settings, held.draft.document)
     document = with_settings(held.draft.document, settings)
     verdict = await judge_document(entry, history, document)
+    authors = same_holders(held.draft.authors, replacements)
+    mode = mode_before(entry.compatibility, changes, authors)
+    excused = (
+        verdict.is_compatible
+        and promises_less(mode, entry.compatibility)
+        and bool(await breakages_of(mode, history, document))
+    )
     newest = history[-1] if history else None
-    return _Considered(held.draft.revision, document, settings, newest, verdict)
+    return _Considered(held.draft.revision, document, settings, newest, verdict, authors, excused)
 
 
 def _argument_findings(reason: str | None, grace_until: datetime | None) -> list[Finding]:
@@ -146,6 +162,17 @@ def _nothing_changed(considered: _Considered) -> NotPermitted | None:
     return NotPermitted("nothing_changed", f"version {newest.version} says the same")
 
 
+async def _too_many_marks(
+    connection: Connection, tenant_id: int, held: HeldDraft, considered: _Considered
+) -> Invalid | None:
+    event_type_id = held.event_type.event_type_id
+    surplus = await surplus_marks(connection, tenant_id, event_type_id, considered.document)
+    if not surplus:
+        return None
+    message = f"{MAX_MARKS} marked properties at most: unmark {surplus} first"
+    return Invalid([Finding("/properties", "too_many_marks", message)])
+
+
 async def _not_permitted(
     connection: Connection,
     tenant_id: int,
@@ -157,7 +184,7 @@ async def _not_permitted(
     """What this key, or this reason, is not enough for.
 
     Four eyes: whoever forces a version has a key that is none of its authors', nor rotated from or
-    to one.
+    to one. Who ceased to promise what it breaks has not been a second person.
     """
     breakages = considered.verdict.breakages
     if breakages and reason is None:
@@ -168,10 +195,8 @@ async def _not_permitted(
         or await unmarked_personal_data(connection, tenant_id, event_type_id, considered.document)
     ):
         return NEEDS_APPROVER
-    if not breakages:
-        return None
-    replacements = await queries.read_key_replacements(connection, tenant_id)
-    if actor.public_id not in same_holders(held.draft.authors, replacements):
+    forced = breakages or considered.excused
+    if not forced or actor.public_id not in considered.authors:
         return None
     return NotPermitted(
         "four_eyes", "an incompatible version is published by another person than its authors"

@@ -270,6 +270,14 @@ async def raise_draft_revisions(tenant_id: int, event_type_id: int) -> None:
     )
 
 
+async def read_compatibility_changes(
+    connection: Connection, tenant_id: int, event_type: str
+) -> list[tuple[str, str]]:
+    """(who changed the mode, what it was before), newest first."""
+    rows = await connection.fetch(SQL["read_compatibility_changes"], tenant_id, event_type)
+    return [(row["actor"], row["mode_before"]) for row in rows]
+
+
 async def read_key_replacements(connection: Connection, tenant_id: int) -> list[tuple[str, str]]:
     """(public id of a rotated key, of the one that replaced it)."""
     rows = await connection.fetch(SQL["read_key_replacements"], tenant_id)

@@ -94,6 +94,13 @@ select count(*)
 from event_type_draft
 where tenant_id = $1 and event_type_id = $2 and state in ('DRAFT', 'IN_REVIEW')
 
+-- name: read_compatibility_changes
+-- Who changed an event type's mode, and from what, newest first.
+select actor, before ->> 'compatibility' as mode_before
+from registry_change
+where tenant_id = $1 and subject = $2 and action = 'compatibility_changed'
+order by id desc
+
 -- name: read_key_replacements
 -- Which key was replaced by which: few, for keys are rotated now and then.
 select old.public_id, new.public_id as replaced_by

@@ -110,10 +110,10 @@ def _check_did(at: str, did: Did) -> Iterator[Problem]:
         )
     if len(did.where) > MAX_CONDITIONS:
         yield Problem(f"{at}/where", "too_many_conditions", f"{MAX_CONDITIONS} at most")
-    if did.after is not None and did.before is not None and did.after >= did.before:
-        yield Problem(f"{at}/occurred", "window_empty", "after must be earlier than before")
     if any(t is not None and t.tzinfo is None for t in (did.after, did.before)):
         yield Problem(f"{at}/occurred", "offset_missing", "a time needs its UTC offset")
+    elif did.after is not None and did.before is not None and did.after >= did.before:
+        yield Problem(f"{at}/occurred", "window_empty", "after must be earlier than before")
     times = [did.at_least] if did.at_most is None else [did.at_least, did.at_most]
     if any(not 0 <= n <= MAX_TIMES for n in times):
         yield Problem(f"{at}/times", "times_range", f"0 to {MAX_TIMES}")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.access.keys import Scope
+from app.ingest import reading
 from tests.api.graphql.support import GraphQL
 from tests.support import Api, purchase
 
@@ -166,6 +167,24 @@ async def test_a_page_continues_behind_the_one_before(api: Api, gql: GraphQL) ->
     assert seen[:3] == ["e7", "e6", "e5"]
     assert sorted(seen) == [f"e{n}" for n in range(8)]
     assert pages == [(False, True), (True, True), (True, True), (True, False)]
+
+
+async def test_a_page_ends_when_it_holds_enough(
+    api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deliver(api, *(purchase(f"e{n}") for n in range(7)))
+    [size] = await api.fetch("select max(size_bytes) as bytes from event")
+    monkeypatch.setattr(reading, "PAGE_BYTES", 2 * size["bytes"])
+    for order in ("RECEIVED", "OCCURRED"):
+        filter = {"type": "purchase_completed"}
+        lengths: list[int] = []
+        after = None
+        while not lengths or after:
+            variables = {"filter": filter, "order": order, "first": 50, "after": after}
+            page = (await gql.data(PAGE, variables))["events"]
+            lengths.append(len(page["nodes"]))
+            after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
+        assert lengths == [3, 3, 1]
 
 
 async def test_events_are_listed_by_every_filter(api: Api, gql: GraphQL) -> None:

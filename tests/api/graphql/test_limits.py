@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
+import msgspec
 import pytest
 
 from app.db.pool import Pool
@@ -45,6 +47,12 @@ BOMB = (
         ("query ($n: Int!) { " + " ".join(
             f"a{n}: apiKeys(first: $n) {{ nodes {{ id name scopes status }} }}" for n in range(25)
         ) + " }", "cost"),
+        ("{ " + "apiKeys(first: -9999999) @skip(if: true) { nodes { id } } "
+         + " ".join(f"a{n}: apiKeys(first: 200) {{ nodes {{ id name scopes status }} }}"
+                    for n in range(25)) + " }", "cost"),
+        ("{ eventTypes(first: 200) { nodes { versions { properties { path } } } } }", "cost"),
+        ("{ drafts(first: 200) { nodes { breakages { path } findings { path } } } }", "cost"),
+        ("{ apiKeys(first: " + "9" * 30 + ") { nodes { id } } }", "32-bit"),
         ("{ apiKeys(first: 201) { nodes { id } } }", "first must be 1 to 200"),
         ("{ apiKeys(first: 0) { nodes { id } } }", "first must be 1 to 200"),
         ('{ apiKeys(after: "bm8") { nodes { id } } }', "not a cursor"),
@@ -71,6 +79,15 @@ async def test_a_request_that_is_none_is_answered_like_every_other_error(
     for body in (b"", b"{", b"[]", b'{"query": 1}', b'{"query": "{a}", "variables": []}', b"\xff"):
         answer = await api.client.post("/graphql", content=body, headers=headers)
         assert (answer.status_code, answer.json()["error_code"]) == (400, "malformed_json")
+    for query, name in (("", None), ("{ a }", "b"), ("subscription { a }", None),
+                        ("query a { b } query c { d }", None),
+                        ("fragment F on Query { a }", None)):  # fmt: skip
+        body = msgspec.json.encode({"query": query, "operationName": name})
+        answer = await api.client.post("/graphql", content=body, headers=headers)
+        assert answer.status_code in (200, 400), (query, answer.text)
+        assert "internal_error" not in answer.text and "INTERNAL" not in answer.text, answer.text
+    long = await gql.post("{ __typename } #" + "x" * (64 << 10))
+    assert (long.status_code, long.json()["error_code"]) == (413, "payload_too_large")
     large = await api.client.post("/graphql", content=b" " * (2 << 20), headers=headers)
     assert (large.status_code, large.json()["error_code"]) == (413, "payload_too_large")
     stranger = await gql.post("{ __typename }", key="cdp_test_aaaaaaaaaa_" + "a" * 32)
@@ -86,6 +103,19 @@ async def test_a_mutation_is_not_taken_from_a_link(api: Api) -> None:
     answer = await api.client.get("/graphql?query=mutation{revokeApiKey(id:1){__typename}}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_statement_over_its_time_is_cancelled_and_the_caller_told(
+    database_url: str, seeded: Seed
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    async with service_in_process(database_url, seeded, graphql_statement_seconds=0.2) as api:
+        async with connection.transaction():
+            await connection.execute("lock table event in access exclusive mode")
+            errors = await GraphQL(api).errors("{ events { nodes { id } } }")
+        assert errors == [("TOO_SLOW", "the database took too long: ask for less")]
+        assert await GraphQL(api).data("{ events { nodes { id } } }") == {"events": {"nodes": []}}
+    await connection.close()
 
 
 async def test_schema_and_editor_can_be_switched_off(database_url: str, seeded: Seed) -> None:

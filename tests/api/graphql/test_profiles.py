@@ -8,8 +8,9 @@ import pytest
 
 from app.access import queries as access
 from app.access.keys import Scope
+from app.db.pool import lent_pool
 from tests.api.graphql.support import GraphQL
-from tests.support import Api, purchase
+from tests.support import Api, Seed, purchase, service_in_process
 
 EMAIL = {"email": "a@example.com"}
 PHONE = {"phone": "+4915112345678"}
@@ -156,6 +157,26 @@ async def test_a_national_number_is_read_with_its_source_s_region(api: Api, gql:
     [(code, message)] = await gql.errors(query, {"source": None})
     assert code == "BAD_USER_INPUT"
     assert message.startswith("identity.phone is not one person's phone number")
+
+
+async def test_questions_about_people_need_no_connection_of_ingest(
+    database_url: str, seeded: Seed
+) -> None:
+    async with service_in_process(database_url, seeded, pool_size=2) as api:
+        gql = GraphQL(api)
+        [event_id] = await deliver(api, purchase("e1", identity=PHONE))
+        [profile] = await profile_ids(api)
+        query = """
+        query ($event: ID!) {
+          profileByIdentifier(kind: PHONE, value: "+4915112345678", source: "brand.pos") { id }
+          whyOnThisProfile(event: $event) { assignedTo }
+        }
+        """
+        async with lent_pool().acquire(), lent_pool().acquire():
+            assert await gql.data(query, {"event": event_id}) == {
+                "profileByIdentifier": {"id": profile},
+                "whyOnThisProfile": {"assignedTo": profile},
+            }
 
 
 async def test_a_value_that_links_nobody_is_refused(gql: GraphQL) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import asyncpg
 import pytest
 
 from app.access.keys import Scope
+from app.api.graphql import quarantine
+from app.quarantine import discarding, reading
 from tests.api.graphql.counting import statements_of
 from tests.api.graphql.support import GraphQL, other_tenant
 from tests.support import EXAMPLE, Api, purchase
@@ -33,11 +36,13 @@ DISCARD = """
 mutation ($ids: [ID!], $filter: QuarantineFilter) {
   discardQuarantine(ids: $ids, filter: $filter) {
     __typename
-    ... on QuarantineDiscarded { items isComplete }
+    ... on QuarantineDiscarded { items isComplete scannedUntil }
     ... on Invalid { problems { path rule } }
+    ... on NotPermitted { reason }
   }
 }
 """
+STOP = 'mutation { stopQuarantineReplay(id: "rpl_") { ... on NotPermitted { reason } } }'
 ONE = "query ($id: ID!) { quarantinedItem(id: $id) { id state resolvedAt payload } }"
 
 
@@ -134,6 +139,22 @@ async def test_pages_are_newest_first_and_meet_every_item_once(api: Api, gql: Gr
     assert seen == [f"q{number}" for number in reversed(range(7))]
 
 
+async def test_a_page_ends_when_it_holds_enough_and_none_is_without_its_payload(
+    api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        await refused(api, without_amount(f"q{number}"))
+    [size] = await api.fetch("select max(length(payload)) as bytes from quarantine")
+    monkeypatch.setattr(reading, "PAGE_BYTES", 2 * size["bytes"])
+    pages: list[list[str]] = []
+    after = None
+    while not pages or after:
+        answer = (await gql.data(LIST, {"first": 50, "after": after}))["quarantine"]
+        pages.append([json.loads(node["payload"])["externalEventId"] for node in answer["nodes"]])
+        after = answer["pageInfo"]["endCursor"] if answer["pageInfo"]["hasNextPage"] else None
+    assert pages == [["q6", "q5", "q4"], ["q3", "q2", "q1"], ["q0"]]
+
+
 async def test_items_are_grouped_by_what_they_have_in_common(api: Api, gql: GraphQL) -> None:
     await refused(api, *(without_amount(f"a{n}") for n in range(3)))
     await refused(api, purchase("c", eventType="nonsense"))
@@ -152,15 +173,30 @@ async def test_items_are_grouped_by_what_they_have_in_common(api: Api, gql: Grap
         "lastReceivedAt": first["lastReceivedAt"],
     }
     assert [group["count"] for group in answer["groups"]] == [3, 1]
-    only = await gql.data(GROUPS, {"filter": {"eventType": "nonsense"}})
-    assert [g["reason"] for g in only["quarantineGroups"]["groups"]] == ["event_type_unregistered"]
+    only = (await gql.data(GROUPS, {"filter": {"eventType": "nonsense"}}))["quarantineGroups"]
+    assert [group["reason"] for group in only["groups"]] == ["event_type_unregistered"]
+    none = (await gql.data(GROUPS, {"filter": {"source": "nobody"}}))["quarantineGroups"]
+    assert none == {"isComplete": True, "items": 4, "groups": []}
+
+
+async def test_groups_are_those_of_the_newest_items_when_there_are_more(
+    api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_GROUPED", 2)
+    monkeypatch.setattr(quarantine, "MAX_GROUPED", 2)
+    await refused(api, purchase("old", eventType="nonsense"))
+    await refused(api, without_amount("a"), without_amount("b"))
+    which = {"eventType": "nonsense"}
+    answer = (await gql.data(GROUPS, {"filter": which}))["quarantineGroups"]
+    assert answer == {"isComplete": False, "items": 2, "groups": []}
 
 
 async def test_discarding_drops_what_was_sent_and_leaves_the_counts(api: Api, gql: GraphQL) -> None:
     await refused(api, *(without_amount(f"a{n}") for n in range(3)))
     (first, *_) = await items_of(gql)
     answer = await gql.data(DISCARD, {"ids": [first["id"], "qrn_" + "0" * 32]})
-    expected = {"__typename": "QuarantineDiscarded", "items": 1, "isComplete": True}
+    expected = {"__typename": "QuarantineDiscarded", "items": 1}
+    expected |= {"isComplete": True, "scannedUntil": None}
     assert answer["discardQuarantine"] == expected
     again = await gql.data(DISCARD, {"ids": [first["id"]]})
     assert again["discardQuarantine"] == expected | {"items": 0}
@@ -179,6 +215,43 @@ async def test_discarding_drops_what_was_sent_and_leaves_the_counts(api: Api, gq
     )
     assert [json.loads(change["after"])["items"] for change in changes] == [1, 2]
     assert {change["actor"] for change in changes} == {api.key.split("_")[2]}
+
+
+async def test_discarding_by_a_filter_looks_at_so_many_open_items_and_goes_on_behind_them(
+    api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discarding, "SCANNED_ROWS", 2)
+    for name, source in (("a", "brand.crm"), ("b", "brand.crm"), ("c", "brand.pos")):
+        await refused(api, without_amount(name, source=source))
+    answers: list[dict[str, Any]] = []
+    since = None
+    while not answers or not answers[-1]["isComplete"]:
+        which = {"source": "brand.pos", "received": {"since": since}}
+        answers.append((await gql.data(DISCARD, {"filter": which}))["discardQuarantine"])
+        since = answers[-1]["scannedUntil"]
+    assert [(answer["items"], answer["isComplete"]) for answer in answers] == [
+        (0, False), (1, False), (0, True),
+    ]  # fmt: skip
+    assert {item["externalEventId"] for item in await items_of(gql, state="OPEN")} == {"a", "b"}
+
+
+async def test_nothing_is_discarded_while_a_replay_is_under_way(api: Api, gql: GraphQL) -> None:
+    await refused(api, without_amount("a"))
+    (item,) = await items_of(gql)
+    connection = await asyncpg.connect(api.database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table quarantine")  # the replay's first step waits
+            await gql.data("mutation { replayQuarantine(dryRun: true) { __typename } }")
+            for variables in ({"ids": [item["id"]]}, {"filter": {}}):
+                answer = await gql.data(DISCARD, variables)
+                assert answer["discardQuarantine"] == {
+                    "__typename": "NotPermitted",
+                    "reason": "replay_under_way",
+                }
+    finally:
+        await connection.close()
+    assert len(await items_of(gql, state="OPEN")) == 1
 
 
 @pytest.mark.parametrize(
@@ -205,11 +278,29 @@ async def test_reading_and_changing_need_their_scopes(api: Api, gql: GraphQL) ->
         assert code == "FORBIDDEN"
     for mutation in (
         DISCARD,
+        STOP,
         "mutation { replayQuarantine(dryRun: true) { __typename } }",
-        'mutation { stopQuarantineReplay(id: "rpl_") { __typename } }',
     ):
         ((code, _),) = await gql.errors(mutation, {"ids": []}, key=reader)
         assert code == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("mutation", [DISCARD, STOP], ids=["discard", "stop"])
+async def test_what_is_everybody_s_is_not_ended_by_a_key_that_may_only_deliver(
+    api: Api, gql: GraphQL, mutation: str
+) -> None:
+    writer = await api.new_key(scopes=[Scope.EVENTS_WRITE])
+    ((code, _),) = await gql.errors(mutation, {"filter": {}}, key=writer)
+    assert code == "FORBIDDEN"
+    scopes = [Scope.EVENTS_WRITE, Scope.EVENTS_READ]
+    for limits in ({"sources": ["brand.pos"]}, {"event_types": ["purchase_completed"]}):
+        till = await api.new_key(scopes=scopes, **limits)
+        (answer,) = (await gql.data(mutation, {"filter": {}}, key=till)).values()
+        assert answer["reason"] == "key_limited"
+    (answer,) = (
+        await gql.data(mutation, {"filter": {}}, key=await api.new_key(scopes=scopes))
+    ).values()
+    assert "reason" not in answer
 
 
 async def test_another_tenant_s_items_are_nowhere(api: Api, gql: GraphQL) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from app.registry.files import read_registry, write_registry
 from app.registry.plan import Plan
 from app.registry.service import Refused, apply_files, plan_files, pull_files
+from app.segments.marks import MAX_MARKS
 from tests.api.graphql.registry import NUMBER, TEXT, Registry, document
 from tests.api.graphql.support import GraphQL
 from tests.support import Api, run_cdp
@@ -172,6 +174,33 @@ async def test_files_are_held_against_the_compatibility_that_graphql_set(
     wider = document(value=NUMBER, a=TEXT) | {"x-unknown-properties": "allow"}
     files.write(document(value=NUMBER) | {"x-owner": "shops"}, wider)
     with pytest.raises(Refused, match="the older version would refuse events of this one"):
+        await files.apply()
+
+
+async def test_files_lower_the_compatibility_with_a_reason_only(files: Files) -> None:
+    said = document(value=NUMBER) | {"x-owner": "shops"}
+    lower = {"x-compatibility": "NONE"}
+    for documents in ([said | lower], [said, document(value=TEXT) | lower]):
+        files.write(*documents)
+        with pytest.raises(Refused, match="NONE promises less than BACKWARD_TRANSITIVE"):
+            await files.apply()
+    until = datetime.now(UTC) + timedelta(days=1)
+    done = await files.apply(reason="an experiment", grace_until=until)
+    assert [version.version for version in done.new_versions] == [2]
+
+
+async def test_files_mark_no_more_properties_than_are_kept_of_one_type(files: Files) -> None:
+    said = document(value=NUMBER) | {"x-owner": "shops"}
+    first, second = (
+        {f"{name}{n}": TEXT | {"x-segmentable": True} for n in range(MAX_MARKS - 10)}
+        for name in ("a", "b")
+    )
+    no_longer = dict.fromkeys(first, TEXT)
+    files.write(said, document(value=NUMBER, **first) | {"x-owner": "shops"})
+    await files.apply()
+    third = document(value=NUMBER, **no_longer, **second) | {"x-owner": "shops"}
+    files.write(said, document(value=NUMBER, **first) | {"x-owner": "shops"}, third)
+    with pytest.raises(Refused, match="version 3: 30 marked properties at most"):
         await files.apply()
 
 

@@ -150,6 +150,41 @@ async def test_a_rotated_key_is_the_same_person(api: Api, registry: Registry) ->
         assert answer == {"__typename": "NotPermitted", "reason": "four_eyes"}
 
 
+async def set_mode(registry: Registry, mode: str) -> None:
+    found = await registry.gql.data('{ eventType(name: "gift_card_sold") { revision } }')
+    answer = await registry.send(
+        "setCompatibility",
+        name="gift_card_sold",
+        expectedRevision=found["eventType"]["revision"],
+        compatibility=mode,
+        reason="an experiment",
+    )
+    assert answer["__typename"] == "EventTypeChanged", answer
+
+
+@pytest.mark.contract("4.22: four eyes are two people's, not two steps of one")
+async def test_nobody_lowers_the_mode_to_break_it_alone(api: Api, registry: Registry) -> None:
+    await registry.published("gift_card_sold", document(value=NUMBER))
+    scopes = (Scope.SCHEMA_READ, Scope.SCHEMA_WRITE, Scope.SCHEMA_APPROVE)
+    alone, other = await caller(api, *scopes), await caller(api, *scopes)
+    for mode in ("BACKWARD", "NONE"):
+        await set_mode(alone, mode)
+    await alone.published("gift_card_sold", document(value=NUMBER, currency=TEXT))
+    draft = await alone.draft("gift_card_sold", document(value=TEXT, currency=TEXT))
+    answer = await alone.publish(draft, reason="mine")
+    assert answer == {"__typename": "NotPermitted", "reason": "four_eyes"}
+    assert (await other.publish(draft))["version"]["number"] == 3
+
+
+async def test_who_breaks_what_another_ceased_to_promise_is_the_second_person(
+    api: Api, registry: Registry
+) -> None:
+    await registry.published("gift_card_sold", document(value=NUMBER))
+    writer = await caller(api, Scope.SCHEMA_WRITE)
+    await set_mode(registry, "NONE")
+    assert (await writer.published("gift_card_sold", document(value=TEXT)))["forced"] is False
+
+
 async def test_whoever_only_edited_a_draft_cannot_force_it_either(
     api: Api, registry: Registry
 ) -> None:
@@ -210,6 +245,20 @@ async def test_the_type_of_a_property_that_segments_are_built_on_is_not_changed_
     assert answer["breakages"] == [
         {"version": 1, "path": "/value", "rule": "segmentable_type_changed"}
     ]
+
+
+async def test_a_version_marks_no_more_properties_than_are_kept_of_one_type(
+    registry: Registry,
+) -> None:
+    marked = TEXT | {"x-segmentable": True}
+    first, second = ({f"{part}{n}": marked for n in range(20)} for part in ("a", "b"))
+    await registry.published("gift_card_sold", document(**first))
+    draft = await registry.draft("gift_card_sold", document(**dict.fromkeys(first, TEXT), **second))
+    answer = await registry.publish(draft)
+    assert answer == {
+        "__typename": "Invalid",
+        "problems": [{"path": "/properties", "rule": "too_many_marks"}],
+    }
 
 
 @pytest.mark.parametrize(

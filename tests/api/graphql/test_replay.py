@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,33 @@ async def test_what_the_asking_key_may_not_deliver_stays_refused(
     await eventually(is_over)
     rows = await api.fetch("select external_event_id from event where external_event_id like 'g%'")
     assert [row[0] for row in rows] == ["g2"]
+
+
+async def test_what_its_sender_was_not_allowed_is_replayed_only_when_it_is_asked_for_by_name(
+    api: Api, gql: GraphQL
+) -> None:
+    till = await api.new_key(sources=["brand.pos"])
+    assert (await api.post(purchase("forged", source="brand.crm"), key=till)).status_code == 403
+    for which in (None, {"source": "brand.crm"}, {"reason": "source_not_allowed"}):
+        assert await replayed(gql, which) == done(scanned=1)
+    assert await api.fetch("select 1 from event") == []
+    assert await replayed(gql, {"errorCode": "forbidden"}) == done(scanned=1, accepted=1)
+
+
+async def test_a_replay_rests_after_each_step_for_as_long_as_it_took() -> None:
+    left = [0.01, 0.02, 0.03]
+    took: list[float] = []
+
+    async def step() -> bool:
+        began = time.monotonic()
+        if left:
+            await asyncio.sleep(left.pop())
+            took.append(time.monotonic() - began)
+        return len(took) < 3 or bool(left)
+
+    began = time.monotonic()
+    await job.paced(step)
+    assert time.monotonic() - began >= sum(took) + sum(took[:-1])
 
 
 async def test_a_replay_ends_when_its_key_is_revoked(api: Api, gql: GraphQL) -> None:

@@ -307,6 +307,20 @@ async def test_numbers_are_compared_as_they_are_written(api: Api, gql: GraphQL) 
         ]
     }
     assert (await preview(gql, definition))["profiles"] == 1
+    for at_least, profiles in ((0, 1), (700, 0)):
+        did = DID | {"sum": {"property": "/amount", "atLeast": at_least}}
+        assert (await preview(gql, {"did": did}))["profiles"] == profiles
+
+
+async def test_a_number_that_is_written_as_a_text_is_refused_where_it_is_written(
+    gql: GraphQL,
+) -> None:
+    [(_, message)] = await gql.errors(
+        """{ audiencePreview(definition: { did: {
+             eventType: "purchase_completed", sum: { property: "/amount", atLeast: "100" }
+           } }) { __typename } }"""
+    )
+    assert message == "Expected value of type 'Number'; it is not a number"
 
 
 async def test_another_tenant_sees_no_marks_and_reaches_none(api: Api, gql: GraphQL) -> None:

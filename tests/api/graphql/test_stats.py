@@ -206,6 +206,14 @@ async def test_what_no_chart_can_be_is_refused(
     assert await gql.errors(STATS, {"step": "HOUR"} | asked) == [("BAD_USER_INPUT", message)]
 
 
+@pytest.mark.parametrize("field", ["topErrors", "freshness", "lag"])
+async def test_outcomes_are_refused_where_they_would_not_be_heeded(
+    gql: GraphQL, field: str
+) -> None:
+    query = f"{{ {field}(filter: {{ outcomes: [ACCEPTED] }}) {{ __typename }} }}"
+    assert await gql.errors(query) == [("BAD_USER_INPUT", "filter.outcomes is for stats only")]
+
+
 async def test_a_chart_of_too_many_counts_is_refused_before_it_is_drawn(
     api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
