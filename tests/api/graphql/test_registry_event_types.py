@@ -304,7 +304,8 @@ async def test_event_types_are_found_by_their_texts_and_status(registry: Registr
 EVERYTHING = """
 { eventTypes(first: 14) { nodes {
     name currentVersion { number state document properties { path types } definitions { name } }
-    versions(first: 2) { number state } drafts { id findings { rule } breakages { rule } eventType { name } }
+    versions(first: 2) { number state }
+    drafts { id findings { rule } breakages { rule } eventType { name } }
     senders(first: 2) { source keys { id } }
 } } }
 """
