@@ -56,7 +56,7 @@ async def start_run(
 ) -> Run | NotStarted:
     """Queue a run against what is in force now.
 
-    asked  its document has passed `spec.lint`
+    asked  its document has passed `lint`
     """
     types = await registry.read_catalog(connection, tenant_id)
     entry = next((entry for entry in types if entry.name == asked.event_type), None)

@@ -21,7 +21,8 @@ from app.registry.governance.event_types import Created, create_event_type
 from app.registry.governance.outcomes import Actor, Invalid, NotFound, NotPermitted
 from app.registry.governance.queries import EventTypeRow, read_event_type, read_history
 from app.registry.inference import infer
-from app.registry.spec import Finding, is_event_type_name, lint_event_type
+from app.registry.linter import lint_event_type
+from app.registry.spec import Finding, is_event_type_name
 from app.registry.type_settings import TypeSettings
 
 NOTHING = NotPermitted(

@@ -1,7 +1,7 @@
 """A document as a list of typed property definitions, and back: two views of one thing.
 
 Pure. Never decides whether definitions make sense: what they say is written into the document as
-it stands, and `spec.lint` finds it there.
+it stands, and `linter` finds it there.
 """
 
 from __future__ import annotations

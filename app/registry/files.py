@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from app.registry import spec
+from app.registry import linter, spec
 from app.registry.evolution import compatibility_findings
 
 MAX_FILE_BYTES = 1 << 20
@@ -94,7 +94,7 @@ def read_registry(directory: Path, *, check_compatibility: bool = True) -> Regis
             message = "only folders of event types belong here: <event_type>/<version>.json"
             problems.append(Problem(str(folder), 1, "", message))
             continue
-        for finding in spec.lint_event_type(folder.name, event_types):
+        for finding in linter.lint_event_type(folder.name, event_types):
             found = problems if finding.severity == "error" else warnings
             found.append(Problem(str(folder), 1, "", finding.message))
         parsed = [
@@ -201,7 +201,7 @@ def _read_version(file: Path, problems: list[Problem], warnings: list[Problem]) 
     found = [
         Problem(str(file), line, pointer, "the member is there twice") for pointer, line in repeated
     ]
-    for finding in spec.lint(document):
+    for finding in linter.lint(document):
         line = _line(line_by_pointer, finding.path)
         problem = Problem(str(file), line, finding.path, f"{finding.message} ({finding.rule})")
         (found if finding.severity == "error" else warnings).append(problem)

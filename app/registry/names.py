@@ -1,6 +1,6 @@
 """Names that would be misread: reserved ones, the envelope's, and ones too near another.
 
-Pure. Never decides whether a name may be used: `spec.lint` and the registry's services do.
+Pure. Never decides whether a name may be used: `linter` and the registry's services do.
 """
 
 from __future__ import annotations

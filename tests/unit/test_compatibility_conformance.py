@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from app.registry.evolution import breakages, compatibility_findings
-from app.registry.spec import MODES, Finding, lint
+from app.registry.linter import lint
+from app.registry.spec import MODES, Finding
 from app.registry.validator import compile_validator
 from scripts.compatibility_page import MEANINGS, REASONS, SCORE, Score
 

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.registry.evolution import MENDS, Breakage, breakages, compatibility_findings
-from app.registry.spec import FORMATS, TYPES, lint, types_of
+from app.registry.linter import lint
+from app.registry.spec import FORMATS, TYPES, types_of
 from app.registry.validator import compile_schema, compile_validator
 
 Schema = dict[str, Any]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from app.registry.evolution import breakages
 from app.registry.extension import extend
 from app.registry.inference import MIN_REQUIRED_SAMPLES, infer, is_usable
+from app.registry.linter import lint
 from app.registry.personal import pii_class
-from app.registry.spec import MAX_PROPERTIES, lint, properties
+from app.registry.spec import MAX_PROPERTIES, properties
 from app.registry.validator import compile_validator
 
 Schema = dict[str, Any]

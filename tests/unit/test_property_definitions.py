@@ -20,7 +20,8 @@ from app.registry.definitions import (
     repeated_names,
 )
 from app.registry.files import read_registry
-from app.registry.spec import FORMATS, KEYWORDS, PII_CLASSES, TYPES, Finding, lint
+from app.registry.linter import lint
+from app.registry.spec import FORMATS, KEYWORDS, PII_CLASSES, TYPES, Finding
 from app.registry.validator import effective_schema
 
 Schema = dict[str, Any]

@@ -17,7 +17,8 @@ from app.registry.files import (
     read_registry,
     write_registry,
 )
-from app.registry.spec import lint, properties, settings
+from app.registry.linter import lint
+from app.registry.spec import properties, settings
 from app.registry.validator import compile_validator
 
 PRODUCT = Path(__file__).parents[2] / "registry_schemas"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.registry import spec
-from app.registry.spec import DIALECT, KEYWORDS, Finding, Property, Settings, lint
+from app.registry import linter, spec
+from app.registry.linter import lint
+from app.registry.spec import DIALECT, KEYWORDS, Finding, Property, Settings
 from app.registry.validator import compile_validator
 
 Schema = dict[str, Any]
@@ -253,7 +254,7 @@ def test_everything_that_is_wrong_is_found_at_once() -> None:
 )  # fmt: skip
 def test_an_event_types_name_is_lower_case_words(name: str, expected: bool) -> None:
     assert spec.is_event_type_name(name) is expected
-    assert (spec.lint_event_type(name, ()) == []) is expected
+    assert (linter.lint_event_type(name, ()) == []) is expected
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_an_event_type_is_told_apart_from_those_that_are_known(
     name: str, confused_with: list[str]
 ) -> None:
     known = ["wizard_step_1", "wizard_step_2", "visit", "visited", "purchase_completed"]
-    assert spec.lint_event_type(name, known) == [
+    assert linter.lint_event_type(name, known) == [
         Finding("", "event_types_alike", f"{name} is easily confused with {other}", "warning")
         for other in confused_with
     ]
@@ -348,9 +349,9 @@ def test_of_a_document_that_is_too_large_nothing_else_is_said() -> None:
 
 def test_of_very_many_errors_the_first_are_told_and_guesses_made_for_fewer() -> None:
     found = lint(document(TEXT, required=[f"vlaue{n}" for n in range(500)]))
-    assert [finding.rule for finding in found] == ["required_unknown"] * spec.MAX_FINDINGS
+    assert [finding.rule for finding in found] == ["required_unknown"] * linter.MAX_FINDINGS
     guesses = [finding for finding in found if "did you mean" in finding.message]
-    assert guesses == found[: spec.MAX_GUESSES]
+    assert guesses == found[: linter.MAX_GUESSES]
 
 
 def test_warnings_never_crowd_out_an_error() -> None:
@@ -359,7 +360,7 @@ def test_warnings_never_crowd_out_an_error() -> None:
     assert [finding.path for finding in found if finding.severity == "error"] == [
         "/properties/last/type"
     ]
-    assert len(found) == spec.MAX_FINDINGS + 1
+    assert len(found) == linter.MAX_FINDINGS + 1
 
 
 scalars = st.sampled_from(

@@ -16,7 +16,7 @@ from strawberry.scalars import JSON
 from app.api.graphql.refusals import Invalid, Problem
 from app.api.graphql.scalars import Number
 from app.registry import definitions as registry
-from app.registry.spec import lint
+from app.registry.linter import lint
 
 _SAID: Mapping[str, str] = {
     "title": "A short name for people.",

@@ -37,7 +37,7 @@ from app.api.graphql.registry_types import Draft, EventType, EventTypeVersion
 from app.registry.governance import drafts, outcomes, publishing
 from app.registry.governance.drafts import HeldDraft
 from app.registry.governance.outcomes import NO_DRAFT
-from app.registry.spec import lint
+from app.registry.linter import lint
 
 _WRITERS = [needs(Scope.SCHEMA_WRITE)]
 _NO_DRAFT = NotFound(message=NO_DRAFT.message)

@@ -28,7 +28,7 @@ from app.db.scan import EVER, Position, newest
 from app.impact import queries, service
 from app.impact.run import Asked
 from app.impact.service import MAX_ACTIVE, NotStarted
-from app.registry import spec
+from app.registry import linter, spec
 from app.registry.governance.outcomes import NO_DRAFT
 
 MAX_DAYS = 365
@@ -168,7 +168,7 @@ async def _asked(info: Info, input: StartImpactInput) -> Asked | Invalid | NotFo
         name, document, path = entry.name, draft.document, ""
     if name is None or not spec.is_event_type_name(name):
         return invalid("/eventType", "event_type_name", "must be the name of an event type")
-    found = await asyncio.to_thread(spec.lint, document)
+    found = await asyncio.to_thread(linter.lint, document)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         return Invalid(

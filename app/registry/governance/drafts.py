@@ -27,8 +27,9 @@ from app.registry.governance.outcomes import (
     text_findings,
 )
 from app.registry.governance.queries import DraftRow, EventTypeRow
+from app.registry.linter import lint
 from app.registry.queries import lock_registry
-from app.registry.spec import Finding, is_event_type_name, lint
+from app.registry.spec import Finding, is_event_type_name
 from app.registry.type_settings import TypeSettings, differing_settings
 
 MAX_OPEN_DRAFTS = 50

@@ -32,9 +32,10 @@ from app.registry.governance.outcomes import (
     text_findings,
 )
 from app.registry.governance.queries import EventTypeRow
+from app.registry.linter import lint_event_type
 from app.registry.modes import promises_less
 from app.registry.queries import lock_registry, raise_registry_revision
-from app.registry.spec import Finding, is_event_type_name, lint_event_type
+from app.registry.spec import Finding, is_event_type_name
 from app.registry.type_settings import TypeSettings
 
 MAX_SUNSET = timedelta(days=3_660)
