@@ -47,6 +47,11 @@ STATEMENTS: list[tuple[str, str, set[str]]] = [
 ]
 
 
+def rows_ahead(connection: Any) -> int:
+    """Rows that a window reads beyond its limit: none since Postgres 18, one in 15 (measured)."""
+    return 0 if connection.get_server_version().major >= 18 else 1
+
+
 def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", ()):

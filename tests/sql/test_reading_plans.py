@@ -25,12 +25,10 @@ from app.ingest.people import SQL as PEOPLE
 from app.ingest.people import find_person_pages
 from app.ingest.reading import SQL as EVENTS
 from app.ingest.reading import Order, Selection, find_event_page
+from tests.sql.test_plans import rows_ahead
 from tests.support import Seed
 
 MONTHS = 4
-AHEAD = 1
-"""The row that a window of Postgres 15 looks at beyond its limit."""
-PAGE = 51 + AHEAD
 SOURCES = """
 insert into source (tenant_id, name, first_seen_at)
 select $1, 'source.' || n, $2::timestamptz + n * $3::interval / 20
@@ -289,12 +287,13 @@ async def test_a_page_reads_no_more_rows_at_any_depth(
     depths = [await filled.fetchval(
         "select received_at from event where external_event_id = $1", str(n))
         for n in (39_999, 20_000, 10_000)]  # fmt: skip
+    ahead = rows_ahead(filled)
     for at in depths:
         after = Position(at, bytes(16))
         for selection, most in (
-            (Selection(), PAGE),
-            (Selection(version_id=0), SCANNED_ROWS + AHEAD),
-            (Selection(order=Order.OCCURRED, event_type_id=type_id), PAGE + MONTHS),
+            (Selection(), 51 + ahead),
+            (Selection(version_id=0), SCANNED_ROWS + ahead),
+            (Selection(order=Order.OCCURRED, event_type_id=type_id), 51 + ahead + MONTHS),
         ):
             asked.clear()
             await find_event_page(filled, seeded.tenant_id, selection, first=50, after=after)
