@@ -48,6 +48,16 @@ def is_too_slow(error: BaseException | None) -> bool:
     return isinstance(error, (asyncpg.QueryCanceledError, TimeoutError))
 
 
+def is_missing_table(error: BaseException | None) -> bool:
+    """Whether a table that a statement names is gone."""
+    return isinstance(error, asyncpg.UndefinedTableError)
+
+
+def is_locked_out(error: BaseException | None) -> bool:
+    """Whether a lock was not to be had within `lock_timeout`."""
+    return isinstance(error, asyncpg.LockNotAvailableError)
+
+
 def is_unusable_value(error: BaseException | None) -> bool:
     """Whether a value that was passed cannot be one: NUL in a text, a number too large."""
     return isinstance(error, asyncpg.DataError)

@@ -15,6 +15,7 @@ import msgspec
 from app.db.pool import Connection
 from app.db.scan import PAGE_BYTES, SCANNED_ROWS, Position, cut, fit
 from app.db.sql import load_statements
+from app.ingest.by_property import kept_to_indexes, with_tests
 from app.ingest.reading import EventPage, Selection, filters_of, read_pages, scan_parameters
 
 SQL = load_statements(__file__)
@@ -54,19 +55,18 @@ async def find_person_pages(
     """What each person did last, before `after`, in order of occurrence.
 
     Together their pages hold PAGE_BYTES, and look at SCANNED_ROWS where something is filtered.
-    cost  2 statements, whatever the number of people
+    cost    2 statements, whatever the number of people; the first in a transaction of its own
+    raises  StorageGone: a property is not marked any more
     """
     people, profile_ids = _pairs(members)
     scanned = first + 1
     if _is_filtered(selection):
         scanned = max(scanned, SCANNED_ROWS // len(profile_ids))
-    rows = await connection.fetch(
-        SQL["scan_by_person"],
-        tenant_id,
-        *scan_parameters(selection, scanned, first, after),
-        people,
-        profile_ids,
-    )
+    parameters = [tenant_id, *scan_parameters(selection, scanned, first, after)]
+    parameters += [people, profile_ids]
+    sql = with_tests(SQL["scan_by_person"], "e", selection.properties, parameters)
+    async with kept_to_indexes(connection):
+        rows = await connection.fetch(sql, *parameters)
     found = {
         person: fit(cut(list(group), first, scanned), PAGE_BYTES // len(members))
         for person, group in groupby(rows, key=lambda row: row["person"])
@@ -114,4 +114,5 @@ def _pairs(members: Members) -> tuple[list[bytes], list[bytes]]:
 
 
 def _is_filtered(selection: Selection) -> bool:
-    return any(wanted is not None for wanted in filters_of(selection))
+    filters = filters_of(selection)
+    return bool(selection.properties) or any(wanted is not None for wanted in filters)

@@ -15,8 +15,10 @@ from app.db.scan import EVER, PAGE_BYTES, SCANNED_ROWS, Found, Position, Window,
 from app.db.sql import load_statements
 from app.dedupe import queries as ledger
 from app.errors import Violation
+from app.ingest.by_property import scan_for_values
 from app.ingest.event import Identity
 from app.ingest.judge import MAX_AHEAD
+from app.segments.conditions import Predicate
 
 SQL = load_statements(__file__)
 
@@ -42,6 +44,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     event_type_id: int | None = None
     version_id: int | None = None
     has_warnings: bool | None = None
+    properties: tuple[Predicate, ...] = ()
+    """Tests of marked properties of the event type, all of which hold; they need one."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -93,14 +97,19 @@ async def find_event_page(
 
     A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS
     and holds PAGE_BYTES.
-    cost  2 statements: one scan of an index, one look-up of the page's rows
+    cost    2 statements: one scan of an index, one look-up of the page's rows. With properties the
+            scan is in a transaction of its own, and values may be counted before it
+    raises  StorageGone: a property is not marked any more
     """
     by_receipt = selection.order is Order.RECEIVED
-    rows = await connection.fetch(
-        SQL["scan_by_receipt" if by_receipt else "scan_by_type"],
-        tenant_id,
-        *scan_parameters(selection, SCANNED_ROWS, first, after),
-    )
+    sql = SQL["scan_by_receipt" if by_receipt else "scan_by_type"]
+    parameters = [tenant_id, *scan_parameters(selection, SCANNED_ROWS, first, after)]
+    if selection.properties:
+        rows = await scan_for_values(
+            connection, sql, parameters, selection.properties, by_receipt=by_receipt
+        )
+    else:
+        rows = await connection.fetch(sql, *parameters)
     found = fit(cut(rows, first, SCANNED_ROWS), PAGE_BYTES)
     [page] = await read_pages(connection, tenant_id, [found])
     return page

@@ -33,7 +33,8 @@ limit $8
 
 -- name: scan_by_type
 -- One event type, latest occurrence first. Receipt is at most a day before occurrence, so the
--- start of the window leaves out the partitions before it.
+-- start of the window leaves out the partitions before it. The position is within the window: its
+-- end as a condition of its own is where Postgres would begin to read, at any depth (measured).
 select s.at, s.key, s.received_at, s.row_bytes, s.matches, s.place
 from (
     select
@@ -42,13 +43,14 @@ from (
         e.received_at,
         e.size_bytes as row_bytes,
         row_number() over (order by e.occurred_at desc, e.event_key desc) as place,
-        ($9::bigint is null or e.source_id = $9)
+        e.occurred_at < $4
+        and ($9::bigint is null or e.source_id = $9)
         and ($11::bigint is null or e.version_id = $11)
         and ($12::bool is null or (e.warnings is not null) = $12) as matches
     from event e
     where e.tenant_id = $1 and e.event_type_id = $10
       and e.received_at >= $2
-      and e.occurred_at >= $3 and e.occurred_at < $4
+      and e.occurred_at >= $3
       and (e.occurred_at, e.event_key) < ($5, $6)
     order by e.occurred_at desc, e.event_key desc
     limit $7

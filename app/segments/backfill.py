@@ -85,6 +85,7 @@ async def _start(connection: Connection, building: Building, now: datetime) -> d
 async def _fill(connection: Connection, building: Building, end: tuple[datetime, bytes]) -> int:
     """Write what is missing up to `end`; returns how many values that were."""
     mark = building.mark
+    await queries.hold_graph(connection, building.tenant_id)
     events = await connection.fetch(
         queries.on_values("read_unfed", mark.mark_id),
         building.tenant_id,

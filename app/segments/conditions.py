@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from app.segments.marks import ValueType
+from app.segments.marks import Mark, ValueType
 from app.segments.values import Value, comparable
 
+MAX_CONDITIONS = 5
+"""On one event."""
 MAX_VALUES = 200
 """Of one `in`."""
 MAX_NUMBER_DIGITS = 400
@@ -66,6 +68,19 @@ class Exists(msgspec.Struct, frozen=True):
 
 
 Test = OneOf | Range | Exists
+
+
+class Predicate(msgspec.Struct, frozen=True):
+    """A test of one marked property."""
+
+    mark: Mark
+    test: Test
+
+    @property
+    def is_absence(self) -> bool:
+        """It holds of events that have no value."""
+        return isinstance(self.test, Exists) and not self.test.present
+
 
 _OPERATORS = {"at_least": ">=", "above": ">", "at_most": "<=", "below": "<"}
 _WORDS = {

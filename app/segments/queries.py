@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from app import clock
+from app.db import locks
 from app.db.pool import Connection
 from app.db.sql import load_statements
+from app.segments.conditions import Exists, OneOf, Predicate
 from app.segments.marks import CLOCK_SKEW, Mark, State, ValueType
 from app.segments.values import Value
 
@@ -20,12 +22,13 @@ COVERAGE_EVENTS = 10_000
 """Of a type's latest events: what coverage is a share of."""
 TOP_VALUES = 10
 
-_COLUMN_TYPES: Mapping[ValueType, str] = {
+_COLUMN_TYPES = {
     ValueType.TEXT: 'text collate "C"',
     ValueType.NUMBER: "numeric",
     ValueType.BOOLEAN: "bool",
     ValueType.TIMESTAMP: "timestamptz",
 }
+_CASTS = _COLUMN_TYPES | {ValueType.TEXT: "text"}
 
 
 class NewMark(msgspec.Struct, frozen=True):
@@ -57,6 +60,13 @@ class StoredMark(msgspec.Struct, frozen=True):
     """0 to 1; None before it was measured, or when there are no events."""
     measured_at: datetime | None
 
+    @property
+    def progress(self) -> float:
+        """How much of the storage is built, 0 to 1."""
+        if self.state is not State.BUILDING:
+            return 1.0
+        return min(self.events_scanned / self.events_total, 0.99) if self.events_total else 0.0
+
 
 class Statistics(msgspec.Struct, frozen=True):
     """What the last ANALYZE found of a mark's values."""
@@ -81,6 +91,39 @@ def value_table(mark_id: int) -> str:
 def on_values(name: str, mark_id: int) -> str:
     """A statement on one mark's own table."""
     return SQL[name].replace("segment_value_0", value_table(mark_id))
+
+
+def add_parameter(parameters: list[Any], value: Any, cast: str) -> str:
+    """Add to a statement's parameters; returns what stands for it there."""
+    parameters.append(value)
+    return f"${len(parameters)}::{cast}"
+
+
+def compare(alias: str, predicate: Predicate, parameters: list[Any]) -> list[str]:
+    """What a row of the mark's own table must be like; of an absence, nothing."""
+    test, cast = predicate.test, _CASTS[predicate.mark.value_type]
+    if isinstance(test, Exists):
+        return []
+    if isinstance(test, OneOf):
+        if len(test.values) == 1:
+            return [f"{alias}.value = {add_parameter(parameters, test.values[0], cast)}"]
+        values = add_parameter(parameters, list(test.values), f"{cast}[]")
+        return [f"{alias}.value = any ({values})"]
+    return [
+        f"{alias}.value {operator} {add_parameter(parameters, value, cast)}"
+        for operator, value in test.bounds
+    ]
+
+
+def values_of_event(event: str, predicate: Predicate, parameters: list[Any]) -> str:
+    """A select of the values that an event has for a predicate, for `exists`.
+
+    event  alias of a row with received_at and event_key
+    """
+    tests = [f"o.received_at = {event}.received_at", f"o.event_key = {event}.event_key"]
+    tests += compare("o", predicate, parameters)
+    table = value_table(predicate.mark.mark_id)
+    return f"select 1 from {table} o where {' and '.join(tests)}"  # noqa: S608 - only ids of ours
 
 
 async def read_marks(connection: Connection, tenant_id: int) -> list[Mark]:
@@ -152,6 +195,11 @@ async def insert_values(connection: Connection, mark_id: int, rows: Sequence[Val
     await connection.copy_records_to_table(
         value_table(mark_id), columns=_VALUE_COLUMNS, records=rows
     )
+
+
+async def hold_graph(connection: Connection, tenant_id: int) -> None:
+    """Keep merges of the tenant from being undone until the transaction ends."""
+    await connection.execute(SQL["hold_graph"], *locks.identity_graph(tenant_id))
 
 
 async def read_horizon(connection: Connection) -> datetime:

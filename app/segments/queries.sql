@@ -66,8 +66,10 @@ create table segment_value_0 (
 )
 
 -- name: create_values_by_value
--- A selective condition, with or without a window of time, reads only what it finds.
-create index segment_value_0_value on segment_value_0 (value, occurred_at) include (profile_id)
+-- A selective condition, with or without a window of time, reads only what it finds; and the events
+-- with a value are a list that is newest first, ties included.
+create index segment_value_0_value on segment_value_0 (value, occurred_at, event_key)
+include (profile_id)
 
 -- name: create_values_by_event
 -- Has an event its values yet? Other conditions on the same event, and retention, find it as well.
@@ -113,6 +115,25 @@ set known_at = $3,
         where s.tenant_id = $1 and s.outcome = 1 and s.minute >= $4
     )
 where tenant_id = $1 and id = $2
+
+-- name: move_values
+-- Of events that are put on another profile. By the place of each row: it is found by its event,
+-- and the planner cannot turn that round.
+update segment_value_0
+set profile_id = $3
+where ctid = any (array(
+    select v.ctid
+    from unnest($1::timestamptz[], $2::uuid[]) as k (received_at, event_key)
+    cross join lateral (
+        select v.ctid from segment_value_0 v
+        where v.received_at = k.received_at and v.event_key = k.event_key
+        offset 0
+    ) v
+))
+
+-- name: hold_graph
+-- Before profiles of events are read, to be written elsewhere: no merge is undone in between.
+select pg_advisory_xact_lock_shared($1::int, $2::int)
 
 -- name: read_horizon
 -- What was received before this moment is committed or never will be: no transaction of this

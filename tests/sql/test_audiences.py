@@ -12,14 +12,9 @@ import pytest
 
 from app.access.queries import create_tenant
 from app.db.pool import Pool, close_pool, open_pool, open_reading_pool
+from app.segments.asking import NeedsPersonalData, NotReady
 from app.segments.audience.definition import Definition, Did, Either, Every, Total, Without
-from app.segments.audience.preview import (
-    NeedsPersonalData,
-    NotReady,
-    TooSlow,
-    preview_audience,
-    resolve_definition,
-)
+from app.segments.audience.preview import TooSlow, preview_audience, resolve_definition
 from app.segments.audience.queries import Audience, audience_statement
 from app.segments.conditions import Condition, Limits, Problem
 from app.segments.marks import State

@@ -21,6 +21,7 @@ from app.db.pool import READING_SETTINGS, prepare_connection
 from app.db.scan import SCANNED_ROWS, Position, Window
 from app.dedupe.reading import SQL as DEDUPE
 from app.identity.reading import SQL as IDENTITY
+from app.ingest.by_property import kept_to_indexes
 from app.ingest.people import SQL as PEOPLE
 from app.ingest.people import find_person_pages
 from app.ingest.reading import SQL as EVENTS
@@ -174,6 +175,16 @@ async def test_a_scan_takes_the_order_of_its_index(filled: asyncpg.Connection) -
         assert not [node for node in walk(scanned) if "Sort" in node["Node Type"]], sql
 
 
+async def test_a_scan_by_occurrence_begins_at_its_position(filled: asyncpg.Connection) -> None:
+    """The end of a window beside it would be where Postgres begins, however deep the page is."""
+    nodes = await plan_of(filled, EVENTS["scan_by_type"])
+    conditions = [node["Index Cond"] for node in nodes if "Index Cond" in node]
+    assert conditions
+    for condition in conditions:
+        assert "(ROW(occurred_at, event_key) < " in condition
+        assert "(occurred_at < " not in condition
+
+
 async def pages(
     connection: asyncpg.Connection,
     seeded: Seed,
@@ -308,3 +319,24 @@ async def test_a_page_reads_no_more_rows_at_any_depth(
             opened = [node["Relation Name"] for node in scans if node["Actual Loops"]]
             if selection.order is Order.RECEIVED:
                 assert max(opened) <= f"event_{at:%Y_%m}", opened
+
+
+async def test_a_page_of_somebody_with_many_events_reads_no_more_than_it_shows(
+    filled: asyncpg.Connection, seeded: Seed
+) -> None:
+    """As far as what they did at one instant allows; with a plan made for people with few."""
+    asked: list[Any] = []
+    person, shown = md5(b"1").digest(), 5
+    many = await filled.fetchval("select count(*) from event where profile_id = $1", person)
+    filled.add_query_logger(asked.append)
+    selection = Selection(order=Order.OCCURRED)
+    await find_person_pages(filled, seeded.tenant_id, selection, {person: [person]}, first=shown)
+    await asyncio.sleep(0)  # statements are logged by the loop
+    scan = next(q for q in asked if "s.place" in q.query)
+    async with kept_to_indexes(filled):
+        explained = await filled.fetchval(
+            f"explain (analyze, format json) {scan.query}", *scan.args
+        )
+    scans = [n for n in walk(json.loads(explained)[0]["Plan"]) if "Index Name" in n]
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in scans)
+    assert shown < read <= shown + 1 + 2 * MONTHS < many, explained

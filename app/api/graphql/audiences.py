@@ -7,10 +7,17 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import strawberry
-from strawberry.scalars import JSON
 
 from app import ids
 from app.access.keys import Scope
+from app.api.graphql.conditions import (
+    ConditionInput,
+    condition_of,
+    exact,
+    marking_call,
+    not_ready_message,
+    personal_message,
+)
 from app.api.graphql.connection import refuse_argument
 from app.api.graphql.context import Info
 from app.api.graphql.permissions import needs, require
@@ -18,33 +25,12 @@ from app.api.graphql.refusals import Invalid, NotPermitted, Problem, Refusal
 from app.api.graphql.scalars import Number
 from app.api.graphql.segments import SegmentState
 from app.segments import conditions
+from app.segments.asking import NeedsPersonalData, NotReady
 from app.segments.audience import definition as audience
-from app.segments.audience.preview import NeedsPersonalData, NotReady, TooSlow, preview_audience
+from app.segments.audience.preview import TooSlow, preview_audience
 from app.segments.audience.queries import Audience
 
 MAX_SAMPLE = 100
-_VALUE = "A text, a number, true or false; times as texts."
-
-
-@strawberry.input(description="Both ends of a range; what is left out is open.")
-class RangeInput:
-    at_least: JSON | None = strawberry.field(default=None, description="This or more.")
-    above: JSON | None = strawberry.field(default=None, description="More than this.")
-    at_most: JSON | None = strawberry.field(default=None, description="This or less.")
-    below: JSON | None = strawberry.field(default=None, description="Less than this.")
-
-
-@strawberry.input(description="A condition on one segmentable property: give exactly one.")
-class ConditionInput:
-    property: str = strawberry.field(description='JSON Pointer: "/store_id".')
-    equals: JSON | None = strawberry.field(default=None, description=_VALUE)
-    one_of: list[JSON] | None = strawberry.field(
-        name="in", default=None, description=f"One of these: up to {conditions.MAX_VALUES}."
-    )
-    range: RangeInput | None = strawberry.field(default=None, description="Between these.")
-    exists: bool | None = strawberry.field(
-        default=None, description="True: the event has a value; false: it has none."
-    )
 
 
 @strawberry.input(description="When it happened (occurredAt); what is left out is open.")
@@ -74,7 +60,7 @@ class DidInput:
     where: list[ConditionInput] = strawberry.field(
         default_factory=list,
         description=f"Conditions that one event meets, all of them: up to"
-        f" {audience.MAX_CONDITIONS}.",
+        f" {conditions.MAX_CONDITIONS}.",
     )
     occurred: OccurredInput | None = strawberry.field(default=None, description="When.")
     times: TimesInput | None = strawberry.field(
@@ -172,8 +158,7 @@ class AudiencesQuery:
             case NotReady():
                 return _not_ready(found)
             case NeedsPersonalData():
-                message = f"{found.path} is personal data: it needs a key with the scope pii:read"
-                return NotPermitted(message=message, reason="scope_missing")
+                return NotPermitted(message=personal_message(found), reason="scope_missing")
             case TooSlow():
                 seconds = info.context.settings.graphql_statement_seconds
                 message = (
@@ -216,7 +201,7 @@ def _did(given: DidInput) -> audience.Did:
     occurred, times, total = given.occurred, given.times, given.sum
     return audience.Did(
         event_type=given.event_type,
-        where=[_condition(condition) for condition in given.where],
+        where=[condition_of(condition) for condition in given.where],
         after=occurred.after if occurred else None,
         before=occurred.before if occurred else None,
         at_least=times.at_least if times else 1,
@@ -227,31 +212,8 @@ def _did(given: DidInput) -> audience.Did:
     )
 
 
-def _condition(given: ConditionInput) -> conditions.Condition:
-    limits = given.range
-    return conditions.Condition(
-        path=given.property,
-        equals=_exact(given.equals),
-        one_of=None if given.one_of is None else [_exact(value) for value in given.one_of],
-        limits=None
-        if limits is None
-        else conditions.Limits(
-            at_least=_exact(limits.at_least),
-            above=_exact(limits.above),
-            at_most=_exact(limits.at_most),
-            below=_exact(limits.below),
-        ),
-        exists=given.exists,
-    )
-
-
 def _decimal(value: float | None) -> Decimal | None:
-    return None if value is None else Decimal(_exact(value))
-
-
-def _exact(value: Any) -> Any:
-    """Numbers as they were written: 120.1 is not the double that is nearest to it."""
-    return Decimal(repr(value)) if isinstance(value, float) else value
+    return None if value is None else Decimal(exact(value))
 
 
 def _invalid(problems: Any) -> Invalid:
@@ -262,17 +224,10 @@ def _invalid(problems: Any) -> Invalid:
 
 
 def _not_ready(found: NotReady) -> PropertyNotReady:
-    mutation = None
-    if found.state is None:
-        mutation = f'markSegmentable(eventType: "{found.event_type}", path: "{found.path}")'
-        message = f"{found.path} of {found.event_type} is not segmentable: call {mutation}"
-    else:
-        place = f"{found.path} of {found.event_type}"
-        message = f"{place} is being built: segmentProperties says how far it is"
     return PropertyNotReady(
-        message=message,
+        message=not_ready_message(found),
         event_type=found.event_type,
         property=found.path,
         state=None if found.state is None else SegmentState(found.state),
-        mutation=mutation,
+        mutation=marking_call(found) if found.state is None else None,
     )

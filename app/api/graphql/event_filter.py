@@ -9,12 +9,14 @@ import msgspec
 import strawberry
 
 from app import ids
+from app.api.graphql.conditions import ConditionInput, predicates_of
 from app.api.graphql.connection import refuse_argument
 from app.api.graphql.context import Info
 from app.api.graphql.loaders import Wording
 from app.api.graphql.positions import TimeWindow, window_of
 from app.identity.identifiers import key_flaw
 from app.ingest.reading import Order, Selection
+from app.segments.conditions import MAX_CONDITIONS
 
 
 @strawberry.enum(description="What newest first goes by.")
@@ -43,6 +45,11 @@ class EventFilter:
     occurred: TimeWindow | None = strawberry.field(default=None, description="When it happened.")
     has_warnings: bool | None = strawberry.field(
         default=None, description="true: accepted with warnings; false: without."
+    )
+    properties: list[ConditionInput] | None = strawberry.field(
+        default=None,
+        description=f"Conditions on segmentable properties, all of which hold: up to"
+        f" {MAX_CONDITIONS}; need `type`. Those on personal data take the scope pii:read.",
     )
 
 
@@ -75,7 +82,14 @@ async def wanted_by(
     if asked.profile is not None and person is None:
         return None
     narrowed = await named(info, selection, asked.type, asked.schema_version, asked.source)
-    return Wanted(narrowed, person) if narrowed else None
+    if narrowed is None:
+        return None
+    if asked.properties and asked.type and narrowed.event_type_id:
+        tests = await predicates_of(
+            info, "filter.properties", asked.type, narrowed.event_type_id, asked.properties
+        )
+        narrowed = msgspec.structs.replace(narrowed, properties=tests)
+    return Wanted(narrowed, person)
 
 
 async def named(
@@ -108,12 +122,14 @@ async def named(
 
 
 def _usual_order(asked: EventFilter) -> Order:
-    return Order.RECEIVED if asked.profile is None else Order.OCCURRED
+    return Order.OCCURRED if asked.properties or asked.profile is not None else Order.RECEIVED
 
 
 def _problem(asked: EventFilter, order: Order) -> str | None:
     if asked.schema_version is not None and asked.type is None:
         return "filter.schemaVersion needs filter.type: versions are an event type's"
+    if asked.properties and asked.type is None:
+        return "filter.properties needs filter.type: properties are an event type's"
     if order is Order.RECEIVED:
         if asked.profile is not None:
             return "a profile's events are in the order of occurredAt: leave orderBy out"

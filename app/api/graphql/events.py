@@ -6,7 +6,6 @@ Never shows what is classed as personal, nor the identity as sent, to a key with
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -22,25 +21,24 @@ from app.api.graphql.connection import (
     First,
     checked_first,
     page,
+    refuse_argument,
 )
 from app.api.graphql.context import Info
 from app.api.graphql.deliveries import DeliveryHistory, ExternalEventId, KeySource, history_of
 from app.api.graphql.event_filter import EventFilter, EventOrder, Wanted, wanted_by
 from app.api.graphql.loaders import PersonPage
-from app.api.graphql.masking import HIDDEN, masked, masked_text
 from app.api.graphql.permissions import needs
 from app.api.graphql.positions import cursor_of, position_of
 from app.db.scan import SCANNED_ROWS, Position
 from app.ingest import reading as events
+from app.ingest.by_property import StorageGone
 from app.ingest.reading import EventPage, Order, StoredEvent
+from app.registry.masking import HIDDEN, masked_json, masked_text
 
 if TYPE_CHECKING:
     from app.api.graphql.profiles import Profile
 
 LazyProfile = Annotated["Profile", strawberry.lazy("app.api.graphql.profiles")]
-
-_EXACT_IN = msgspec.json.Decoder(float_hook=Decimal)
-_EXACT_OUT = msgspec.json.Encoder(decimal_format="number")
 
 
 @strawberry.type(
@@ -85,7 +83,7 @@ class Event:
         raw = self.stored.properties.encode()
         if not info.context.principal.may(Scope.PII_READ):
             mask = await info.context.loaders.mask.load(self.stored.version_id)
-            raw = _EXACT_OUT.encode(masked(_EXACT_IN.decode(raw), mask))
+            raw = masked_json(raw, mask)
         return JSON(msgspec.Raw(raw))
 
     @strawberry.field(description="Who it was, as sent.")
@@ -159,7 +157,8 @@ class EventsQuery:
         order_by: Annotated[
             EventOrder | None,
             strawberry.argument(
-                description="Null: OCCURRED for a profile's events, otherwise RECEIVED."
+                description="Null: OCCURRED for a profile's events and for those with `properties`,"
+                " otherwise RECEIVED."
             ),
         ] = None,
         first: First = DEFAULT_FIRST,
@@ -190,6 +189,13 @@ async def event_page(
 
 
 async def _find(info: Info, wanted: Wanted, first: int, after: Position | None) -> EventPage:
+    try:
+        return await _read(info, wanted, first, after)
+    except StorageGone:
+        raise refuse_argument("filter.properties: a property was unmarked in this moment") from None
+
+
+async def _read(info: Info, wanted: Wanted, first: int, after: Position | None) -> EventPage:
     if wanted.person is not None:
         asked = PersonPage(wanted.person, wanted.selection, first, after)
         return await info.context.loaders.person_page.load(asked)

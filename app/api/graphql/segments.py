@@ -82,13 +82,8 @@ class SegmentProperty:
     created_by: str = strawberry.field(description="Public id of the key that marked it; or cli.")
     created_at: datetime = strawberry.field(description="When it was marked.")
     ready_at: datetime | None = strawberry.field(description="When it became READY.")
+    progress: float = strawberry.field(description="How much of the work is done, 0 to 1.")
     mark_id: strawberry.Private[int]
-
-    @strawberry.field(description="How much of the work is done, 0 to 1.")
-    def progress(self) -> float:
-        if self.ready_at is not None:
-            return 1.0
-        return min(self.events_scanned / self.events_total, 0.99) if self.events_total else 0.0
 
     @strawberry.field(description="How many different values there are; approximate.")
     async def distinct_values(self, info: Info) -> Number | None:
@@ -215,5 +210,6 @@ def shown_mark(held: StoredMark) -> SegmentProperty:
         created_by=held.created_by,
         created_at=held.created_at,
         ready_at=held.ready_at,
+        progress=held.progress,
         mark_id=held.mark.mark_id,
     )

@@ -8,14 +8,12 @@ from decimal import Decimal
 
 import msgspec
 
-from app.segments.conditions import Condition, Problem, is_bounded, is_storable
+from app.segments.conditions import MAX_CONDITIONS, Condition, Problem, is_bounded, is_storable
 
 MAX_DEPTH = 6
 """Of and, or and not around one another."""
 MAX_LEAVES = 10
 """Each is a statement of its own."""
-MAX_CONDITIONS = 5
-"""On one event."""
 MAX_TIMES = 1_000_000
 
 

@@ -13,25 +13,11 @@ from typing import Any
 import msgspec
 
 from app.db.pool import Connection
-from app.segments.conditions import Exists, OneOf, Test
-from app.segments.marks import Mark, ValueType
-from app.segments.queries import value_table
+from app.segments.conditions import Exists, OneOf, Predicate
+from app.segments.marks import Mark
+from app.segments.queries import add_parameter, compare, value_table, values_of_event
 
 UNIVERSE = "select profile_id from profile where tenant_id = $1 and root_id = profile_id"
-
-_CASTS = {
-    ValueType.TEXT: "text",
-    ValueType.NUMBER: "numeric",
-    ValueType.BOOLEAN: "bool",
-    ValueType.TIMESTAMP: "timestamptz",
-}
-
-
-class Predicate(msgspec.Struct, frozen=True):
-    """A test of one marked property."""
-
-    mark: Mark
-    test: Test
 
 
 class Sum(msgspec.Struct, frozen=True):
@@ -125,23 +111,24 @@ def _members(node: Node, parameters: list[Any]) -> str:
 def _leaf(leaf: Leaf, parameters: list[Any]) -> str:
     base = leaf.total.mark if leaf.total else _driver(leaf.predicates)
     wheres = [
-        f"v.occurred_at {operator} {_parameter(parameters, at, 'timestamptz')}"
+        f"v.occurred_at {operator} {add_parameter(parameters, at, 'timestamptz')}"
         for operator, at in ((">=", leaf.after), ("<", leaf.before))
         if at is not None
     ]
     if base is None:
-        kind = _parameter(parameters, leaf.event_type_id, "bigint")
+        kind = add_parameter(parameters, leaf.event_type_id, "bigint")
         wheres += ["v.tenant_id = $1", f"v.event_type_id = {kind}", "v.profile_id is not null"]
     inlined = 0
     for predicate in leaf.predicates:
-        is_own = predicate.mark == base and not _is_absence(predicate)
+        is_own = predicate.mark == base and not predicate.is_absence
         if is_own and not (
             predicate.mark.is_array and inlined
         ):  # another item may be the other value
             inlined += 1
-            wheres += _compare("v", predicate, parameters)
+            wheres += compare("v", predicate, parameters)
         else:
-            wheres.append(_elsewhere(predicate, parameters))
+            no = "not " if predicate.is_absence else ""
+            wheres.append(f"{no}exists ({values_of_event('v', predicate, parameters)})")
     table = value_table(base.mark_id) if base else "event"
     return f"""
         select coalesce(m.root_id, v.profile_id) as profile_id
@@ -157,37 +144,9 @@ def _leaf(leaf: Leaf, parameters: list[Any]) -> str:
 def _driver(predicates: Sequence[Predicate]) -> Mark | None:
     """The property whose values are read first; None when only absences are asked for."""
     order = {OneOf: 0, Exists: 2}
-    present = [predicate for predicate in predicates if not _is_absence(predicate)]
+    present = [predicate for predicate in predicates if not predicate.is_absence]
     present.sort(key=lambda predicate: order.get(type(predicate.test), 1))
     return present[0].mark if present else None
-
-
-def _is_absence(predicate: Predicate) -> bool:
-    return isinstance(predicate.test, Exists) and not predicate.test.present
-
-
-def _elsewhere(predicate: Predicate, parameters: list[Any]) -> str:
-    """A test of another property of the same event."""
-    no = "not " if _is_absence(predicate) else ""
-    tests = ["o.received_at = v.received_at", "o.event_key = v.event_key"]
-    tests += _compare("o", predicate, parameters)
-    table = value_table(predicate.mark.mark_id)
-    return f"{no}exists (select 1 from {table} o where {' and '.join(tests)})"  # noqa: S608
-
-
-def _compare(alias: str, predicate: Predicate, parameters: list[Any]) -> list[str]:
-    test, cast = predicate.test, _CASTS[predicate.mark.value_type]
-    if isinstance(test, Exists):
-        return []
-    if isinstance(test, OneOf):
-        if len(test.values) == 1:
-            return [f"{alias}.value = {_parameter(parameters, test.values[0], cast)}"]
-        values = _parameter(parameters, list(test.values), f"{cast}[]")
-        return [f"{alias}.value = any ({values})"]
-    return [
-        f"{alias}.value {operator} {_parameter(parameters, value, cast)}"
-        for operator, value in test.bounds
-    ]
 
 
 def _having(leaf: Leaf, base: Mark | None, parameters: list[Any]) -> str:
@@ -202,10 +161,5 @@ def _having(leaf: Leaf, base: Mark | None, parameters: list[Any]) -> str:
         asked.append(("sum(v.value)", ">=", leaf.total.at_least, "numeric"))
     if leaf.total and leaf.total.at_most is not None:
         asked.append(("sum(v.value)", "<=", leaf.total.at_most, "numeric"))
-    tests = [f"{what} {op} {_parameter(parameters, n, cast)}" for what, op, n, cast in asked]
+    tests = [f"{what} {op} {add_parameter(parameters, n, cast)}" for what, op, n, cast in asked]
     return f"having {' and '.join(tests)}" if tests else ""
-
-
-def _parameter(parameters: list[Any], value: Any, cast: str) -> str:
-    parameters.append(value)
-    return f"${len(parameters)}::{cast}"

@@ -48,8 +48,8 @@ query ($first: Int!) {
         # scan, rows; profiles, members, identifiers, merges, last events; deliveries
         pytest.param(EVENTS, 8, id="events"),
         # scan; members, identifiers, merges, last events, counts, clashes; values, both sides;
-        # names of the filter, scan, rows
-        pytest.param(PROFILES, 12, id="profiles"),
+        # names of the filter, scan in a transaction with its settings, rows
+        pytest.param(PROFILES, 15, id="profiles"),
         # scan; ledger, events; profiles
         pytest.param(DELIVERIES, 4, id="deliveries"),
     ],

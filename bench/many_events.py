@@ -1,0 +1,132 @@
+"""Fills a database with many events, made by SQL, as ingest would leave them.
+
+Twenty tenants, one of which has four events in five; a few types, sources and people that are
+frequent and many that are rare; three months.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from app.db.partitions import month_starts
+from app.db.pool import Connection
+from app.segments import queries
+
+STEP = 250_000
+DAYS = 90
+BOUGHT = "purchase_completed"
+PERSON = "md5('p0')::uuid"
+"""Who has one event in 500."""
+
+INDEXES = "select indexdef from pg_indexes where tablename = 'event' and indexname <> 'event_pkey'"
+SOURCES = """
+insert into source (tenant_id, name, first_seen_at)
+select $1, 'brand.' || n, now() from generate_series(1, 8) n
+"""
+# A number made of another, 0 to 999,999: what stands for chance.
+CHANCE = "(hashint8({}) & 2147483647) % 1000000"
+EVENTS = f"""
+insert into event (bucket, event_key, received_at, tenant_id, source_id, event_type_id, version_id,
+                   api_key_id, external_event_id, occurred_at, occurred_at_sent, profile_id,
+                   size_bytes, identity, properties, warnings)
+select ('x' || left(md5('e' || n), 3))::bit(12)::int, md5('e' || n)::uuid, t.at,
+       case when n % 5 < 4 then $1::bigint else $1 + 1 + n % 19 end,
+       $4::bigint + case when c.source < 600000 then 0 when c.source < 999980
+                         then 1 + c.source % 6 else 7 end,
+       p.type_id, p.version_id, 1, 'e' || n,
+       case when c.late < 5000 then date_trunc('day', t.at) - c.late % 10 * interval '1 day'
+            else t.at - c.late % 60 * interval '1 second' end,
+       true,
+       case when c.person < 2000 then {PERSON} else md5('p' || c.person * 4 / 10)::uuid end,
+       300, '{{"externalUserId": "C-4711"}}',
+       jsonb_build_object('order_id', 'order_' || n, 'currency', 'EUR', 'note', md5(n::text)),
+       case when c.warned < 1000 then '[]'::jsonb end
+from generate_series($2::bigint, $3) n
+cross join lateral (select $5::timestamptz + n * $6::interval as at) t
+cross join lateral (
+    select {CHANCE.format("n")} as source, {CHANCE.format("n * 3")} as late,
+           {CHANCE.format("n * 5")} as person, {CHANCE.format("n * 7")} as warned,
+           {CHANCE.format("n * 11")} as kind
+) c
+cross join lateral (
+    select case when c.kind < 200000 then $7::bigint
+                else ($8::bigint[])[1 + (c.kind % 100 * (c.kind % 100) / 910)] end as type_id,
+           case when c.kind < 20000 then $9::bigint else $10::bigint end as version_id
+) p
+"""
+VALUES = f"""
+insert into segment_value_0 (bucket, received_at, event_key, profile_id, occurred_at, value)
+select e.bucket, e.received_at, e.event_key, e.profile_id, e.occurred_at, v.value
+from event e
+cross join lateral (select substr(e.external_event_id, 2)::bigint as n) k
+cross join lateral (
+    select {CHANCE.format("k.n * 13")} as a, {CHANCE.format("k.n * 17")} as b
+) c
+cross join lateral (select (expression)::value_type as value) v
+where e.tenant_id = $1 and e.event_type_id = $2 and v.value is not null
+"""
+EXPRESSIONS = {
+    # One purchase in five in one store, the others in 2,000.
+    "store_id": ("text", "'store_' || case when c.a < 200000 then 0 else 1 + c.a % 2000 end"),
+    "amount": ("numeric", "round(c.b / 2000.0, 2)"),
+    "coupon_codes": ("text", "case when c.a % 250 = 0 then 'CODE_' || c.b % 40 end"),
+    "channel": ("text", "(array['web', 'store', 'app', 'phone'])[1 + c.b % 4]"),
+}
+
+
+def beginning() -> datetime:
+    """From this month on there are partitions."""
+    return month_starts(datetime.now(UTC), 1)[0]
+
+
+async def fill(connection: Connection, tenant_id: int, events: int) -> None:
+    """Rows first, indexes afterwards: they come out the same."""
+    start = beginning()
+    step = timedelta(days=DAYS) / (events + 1)
+    await connection.execute("set synchronous_commit = off; set maintenance_work_mem = '512MB'")
+    await connection.execute(SOURCES, tenant_id)
+    types = await connection.fetch(
+        "select id, name from event_type where tenant_id = $1", tenant_id
+    )
+    bought = next(row["id"] for row in types if row["name"] == BOUGHT)
+    versions = [
+        row["id"]
+        for row in await connection.fetch(
+            "select id from event_type_version where event_type_id = $1 order by version", bought
+        )
+    ]
+    others = [row["id"] for row in types if row["id"] != bought]
+    source_id = await connection.fetchval("select min(id) from source")
+    indexes = [row["indexdef"] for row in await connection.fetch(INDEXES)]
+    for definition in indexes:
+        await connection.execute(f"drop index {definition.split()[2]}")
+    for first in range(1, events + 1, STEP):
+        last = min(first + STEP - 1, events)
+        await connection.execute(
+            EVENTS, tenant_id, first, last, source_id, start, step, bought, others, *versions
+        )
+        print(f"  {last:,} events", flush=True)
+    for definition in indexes:
+        await connection.execute(definition.replace(" ON ONLY ", " ON "))
+    for held in await queries.read_stored_marks(connection, tenant_id, [bought]):
+        await _fill_values(connection, tenant_id, held.mark.mark_id, bought, held.mark.name)
+    await connection.execute("vacuum analyze")
+    await connection.execute("checkpoint")
+
+
+async def _fill_values(
+    connection: Connection, tenant_id: int, mark_id: int, type_id: int, name: str
+) -> None:
+    if name in EXPRESSIONS:
+        table = queries.value_table(mark_id)
+        value_type, expression = EXPRESSIONS[name]
+        sql = VALUES.replace("segment_value_0", table).replace("value_type", value_type)
+        await connection.execute(f"drop index {table}_value, {table}_event")
+        await connection.execute(sql.replace("expression", expression), tenant_id, type_id)
+        await connection.execute(queries.on_values("create_values_by_value", mark_id))
+        await connection.execute(queries.on_values("create_values_by_event", mark_id))
+    await connection.execute(
+        "update segment_property set state = 'READY', ready_at = now(), measured_at = now()"
+        " where id = $1",
+        mark_id,
+    )
