@@ -1,4 +1,7 @@
-"""`cdp events import`: a file of events through the batch endpoint, resumable and idempotent."""
+"""`cdp events import`: a file of events through the batch endpoint, resumable and idempotent.
+
+What `cdp events export` wrote is imported again.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,21 @@ from typing import IO, Annotated
 
 import msgspec
 import typer
+import zstandard
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.access.keys import parse_key
+from app.cli.export import export
+from app.cli.export_rows import MaskedLine, as_sent
 from app.cli.remote import Target, target
 from app.cli.runtime import Problem, out
 from app.cli.sender import MAX_BATCH_BYTES, Result, Sender, Totals
 from app.settings import read_settings
 
-app = typer.Typer(help="Events: import a file.", no_args_is_help=True)
+CHUNK_BYTES = 1 << 16
+
+app = typer.Typer(help="Events: import a file, export any of them.", no_args_is_help=True)
+app.command("export")(export)
 
 
 class Checkpoint(msgspec.Struct):
@@ -49,7 +58,8 @@ class Batch(msgspec.Struct, frozen=True):
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="FILE.ndjson or FILE.ndjson.gz")
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="FILE.ndjson, .ndjson.gz or .ndjson.zst"),
     ],
     tenant: Annotated[
         str | None,
@@ -133,15 +143,15 @@ def _batches(file: Path, after_line: int, batch_size: int) -> Iterator[Batch]:
                 position = raw.tell()
                 yield Batch(items, lines, lines[-1], position)
                 items, lines, size = [], [], 0
-            items.append(_as_item(line))
+            items.append(_as_item(line, number))
             lines.append(number)
             size += len(line) + 1
         if items:
             yield Batch(items, lines, number, raw.tell())
 
 
-def _as_item(line: bytes) -> bytes:
-    """The line, if it is one JSON value; else its text as a JSON string.
+def _as_item(line: bytes, number: int) -> bytes:
+    """The event, if the line is one JSON value; else its text as a JSON string.
 
     A broken line must not break the body that it travels in, nor pass for two events. As a string
     it is refused and kept in quarantine like any other bad event.
@@ -150,18 +160,48 @@ def _as_item(line: bytes) -> bytes:
         msgspec.json.decode(line, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return msgspec.json.encode(line.decode(errors="replace"))
-    return line
+    try:
+        return as_sent(line)
+    except MaskedLine:
+        raise Problem(
+            f"line {number} was exported without --pii: its personal values are not there"
+        ) from None
 
 
 def _lines(raw: IO[bytes], file: Path) -> Iterator[bytes]:
-    if file.suffix != ".gz":
+    if file.suffix == ".gz":
+        try:
+            with gzip.GzipFile(fileobj=raw) as plain:
+                yield from plain
+        except (OSError, EOFError, zlib.error) as error:
+            raise Problem(f"{file} is no whole gzip file: {error}") from None
+    elif file.suffix == ".zst":
+        try:
+            yield from _zstd_lines(raw)
+        except (EOFError, zstandard.ZstdError) as error:
+            raise Problem(f"{file} is no whole zstd file: {error}") from None
+    else:
         yield from raw
-        return
-    try:
-        with gzip.GzipFile(fileobj=raw) as plain:
-            yield from plain
-    except (OSError, EOFError, zlib.error) as error:
-        raise Problem(f"{file} is no whole gzip file: {error}") from None
+
+
+def _zstd_lines(raw: IO[bytes]) -> Iterator[bytes]:
+    """raises  EOFError where the file ends too early, which zstd's own reader takes for its end"""
+    rest, frame = b"", _zstd_frame()
+    while chunk := raw.read(CHUNK_BYTES):
+        while chunk:
+            if frame.eof:
+                frame = _zstd_frame()
+            rest += frame.decompress(chunk)
+            chunk = frame.unused_data
+        *lines, rest = rest.split(b"\n")
+        yield from lines
+    if not frame.eof:
+        raise EOFError("it ends too early")
+    yield rest
+
+
+def _zstd_frame() -> zstandard.ZstdDecompressionObj:
+    return zstandard.ZstdDecompressor().decompressobj()
 
 
 def _recipient(tenant: str | None, key: str | None, url: str | None) -> str:
@@ -195,7 +235,8 @@ def _write_rejects(rejects: IO[bytes], batch: Batch, results: list[Result]) -> N
 
 
 def _rejects_file(file: Path) -> Path:
-    return file.with_name(file.name.removesuffix(".gz").removesuffix(".ndjson") + ".rejects.ndjson")
+    name = file.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".ndjson")
+    return file.with_name(name + ".rejects.ndjson")
 
 
 def _checkpoint_file(file: Path) -> Path:

@@ -22,14 +22,69 @@ where tenant_id = $1 and ($2::text[] is null or name = any ($2))
 -- $3..$8   ranges of days, hours and minutes
 -- $9, $10  source and event type ids; {-1} is all of them, whose sum the roll-ups hold
 -- $11      outcomes
--- $12      1, or 4 where steps begin within hours
+-- $12      quarters at which hours are cut, their ends included
 -- $13..$16 whether to tell sources, event types, outcomes, reasons apart
 -- $17      rows
-with counted as (
+--
+-- Where there are many pairs, sources and types that have nothing of it are left out first: the sums
+-- over all types, and over all sources, tell. Most errors are of few.
+with source as materialized (
+    select id
+    from unnest($9::bigint[]) as asked (id)
+    where cardinality($9::bigint[]) * cardinality($10::bigint[]) <= 1000
+       or exists (
+           select from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
+           cross join lateral (
+               select from ingest_stat_day d
+               where d.bucket = 0 and d.tenant_id = $1
+                 and d.source_id = asked.id and d.event_type_id = -1
+                 and d.day >= range.lo and d.day < range.hi
+                 and d.outcome = any ($11::smallint[])
+               limit 1
+           ) as found
+       )
+       or exists (
+           select from unnest($5::timestamptz[], $6::timestamptz[]) as range (lo, hi)
+           cross join lateral (
+               select from ingest_stat_hour h
+               where h.bucket = 0 and h.tenant_id = $1
+                 and h.source_id = asked.id and h.event_type_id = -1
+                 and h.hour >= range.lo and h.hour < range.hi
+                 and h.outcome = any ($11::smallint[])
+               limit 1
+           ) as found
+       )
+), type as materialized (
+    select id
+    from unnest($10::bigint[]) as asked (id)
+    where cardinality($9::bigint[]) * cardinality($10::bigint[]) <= 1000
+       or exists (
+           select from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
+           cross join lateral (
+               select from ingest_stat_day d
+               where d.bucket = 0 and d.tenant_id = $1
+                 and d.source_id = -1 and d.event_type_id = asked.id
+                 and d.day >= range.lo and d.day < range.hi
+                 and d.outcome = any ($11::smallint[])
+               limit 1
+           ) as found
+       )
+       or exists (
+           select from unnest($5::timestamptz[], $6::timestamptz[]) as range (lo, hi)
+           cross join lateral (
+               select from ingest_stat_hour h
+               where h.bucket = 0 and h.tenant_id = $1
+                 and h.source_id = -1 and h.event_type_id = asked.id
+                 and h.hour >= range.lo and h.hour < range.hi
+                 and h.outcome = any ($11::smallint[])
+               limit 1
+           ) as found
+       )
+), counted as (
     select d.day as at, d.source_id, d.event_type_id, d.outcome, d.reason, d.events
     from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
-    cross join unnest($9::bigint[]) as source (id)
-    cross join unnest($10::bigint[]) as type (id)
+    cross join source
+    cross join type
     cross join lateral (
         select * from ingest_stat_day d
         where d.bucket = 0 and d.tenant_id = $1
@@ -38,11 +93,17 @@ with counted as (
         offset 0
     ) d
     union all
-    select h.hour + part.number * interval '15 minutes', h.source_id, h.event_type_id, h.outcome,
-           h.reason, case when $12::int = 1 then h.events else h.quarters[part.number + 1] end
+    select h.hour + part.lo * interval '15 minutes', h.source_id, h.event_type_id, h.outcome,
+           h.reason,
+           case when part.hi - part.lo = 4 then h.events
+                else case when part.lo = 0 then h.quarters[1] else 0 end
+                   + case when part.lo <= 1 and part.hi > 1 then h.quarters[2] else 0 end
+                   + case when part.lo <= 2 and part.hi > 2 then h.quarters[3] else 0 end
+                   + case when part.hi = 4 then h.quarters[4] else 0 end
+           end
     from unnest($5::timestamptz[], $6::timestamptz[]) as range (lo, hi)
-    cross join unnest($9::bigint[]) as source (id)
-    cross join unnest($10::bigint[]) as type (id)
+    cross join source
+    cross join type
     cross join lateral (
         select * from ingest_stat_hour h
         where h.bucket = 0 and h.tenant_id = $1
@@ -50,7 +111,10 @@ with counted as (
           and h.hour >= range.lo and h.hour < range.hi
         offset 0
     ) h
-    cross join generate_series(0, $12::int - 1) as part (number)
+    cross join (
+        select ($12::int[])[n] as lo, ($12::int[])[n + 1] as hi
+        from generate_series(1, cardinality($12::int[]) - 1) as n
+    ) as part
     union all
     select m.minute, m.source_id, m.event_type_id, m.outcome, m.reason, m.events
     from (
@@ -101,3 +165,26 @@ from (
 where occurred_at_sent
   and ($5::bigint[] is null or source_id = any ($5))
   and ($6::bigint[] is null or event_type_id = any ($6))
+
+-- name: estimate_accepted
+-- Events accepted in some hours, of one source and type (-1 is all of them): whole hours where
+-- they are rolled up, so a window that begins or ends within one gets too many.
+select (
+    coalesce((
+        select sum(h.events) from ingest_stat_hour h
+        where h.bucket = 0 and h.tenant_id = $1 and h.source_id = $4 and h.event_type_id = $5
+          and h.hour >= date_trunc('hour', $2::timestamptz, 'UTC') and h.hour < $3
+          and h.outcome = 1
+    ), 0)
+    + coalesce((
+        select sum(m.events) from ingest_stat m
+        where m.bucket = 0 and m.tenant_id = $1
+          and m.minute >= greatest($2, coalesce((
+              select p.rolled_until from ingest_stat_progress p
+              where p.bucket = 0 and p.tenant_id = $1
+          ), '-infinity'))
+          and m.minute < $3
+          and $4 in (-1, m.source_id) and $5 in (-1, m.event_type_id)
+          and m.outcome = 1
+    ), 0)
+)::bigint

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.graphql.masking import HIDDEN, mask_of, masked
+from app.registry.masking import HIDDEN, mask_of, masked
 
 DIRECT: dict[str, Any] = {"type": "string", "x-pii": "direct"}
 PLAIN: dict[str, Any] = {"type": "string"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.graphql.masking import HIDDEN, masked_payload
+from app.registry.masking import HIDDEN, masked_payload
 
 values = st.recursive(
     st.none()

@@ -20,7 +20,6 @@ from app.api.graphql.links import (
     merge_of,
     profile_id_text,
 )
-from app.api.graphql.masking import HIDDEN, masked_text
 from app.api.graphql.permissions import needs
 from app.api.graphql.profiles import Profile, profile_of
 from app.identity.explanation import Reason, Role, merges_between, reasons_of
@@ -28,6 +27,7 @@ from app.identity.identifiers import identifiers_of
 from app.identity.queries import keyed
 from app.identity.resolution import Keyed
 from app.ingest.reading import StoredEvent
+from app.registry.masking import HIDDEN, masked_text
 
 
 @strawberry.enum(description="What an identifier of an event had to do with its profile.")

@@ -19,14 +19,14 @@ from app.api.graphql.connection import (
     page,
 )
 from app.api.graphql.context import Info
-from app.api.graphql.masking import HIDDEN, masked_text
 from app.api.graphql.permissions import needs
 from app.api.graphql.positions import TimeWindow, cursor_of, position_of, window_of
 from app.db.scan import SCANNED_ROWS, Position
 from app.identity import reading as identities
 from app.identity.identifiers import Kind
 from app.identity.reading import StoredConflict, StoredIdentifier, StoredMerge
-from app.identity.resolution import SHARED_DEVICE, TWO_CUSTOMERS
+from app.identity.resolution import SEPARATED, SHARED_DEVICE, TWO_CUSTOMERS
+from app.registry.masking import HIDDEN, masked_text
 
 if TYPE_CHECKING:
     from app.api.graphql.profiles import Profile
@@ -54,10 +54,14 @@ class ConflictRule(Enum):
     SHARED_DEVICE = strawberry.enum_value(
         SHARED_DEVICE, description="Only a device connects the two."
     )
+    SEPARATED = strawberry.enum_value(
+        SEPARATED, description="They were one, and somebody said that they are two: unmergeProfile."
+    )
 
 
 @strawberry.type(
-    description="An identifier and the profile that it led to first; links never move."
+    description="An identifier and the profile that it leads to. No event moves a link; only an"
+    " unmerge does, with the event that made it."
 )
 class ProfileIdentifier:
     kind: IdentifierKind = strawberry.field(description="Its kind.")
@@ -66,7 +70,7 @@ class ProfileIdentifier:
     source: str | None = strawberry.field(description="Whose event linked it.")
     event_id: strawberry.ID = strawberry.field(description="The event that linked it.")
     profile_id: strawberry.ID = strawberry.field(
-        description="Where it was linked to; that profile may have been merged since."
+        description="Where it is linked to; that profile may have been merged since."
     )
 
 
@@ -74,8 +78,14 @@ class ProfileIdentifier:
 class ProfileMerge:
     merged_at: datetime = strawberry.field(description="When.")
     survivor_id: strawberry.ID = strawberry.field(description="The older profile, which stayed.")
-    merged_id: strawberry.ID = strawberry.field(description="The other one, an alias since.")
+    merged_id: strawberry.ID = strawberry.field(
+        description="The other one, an alias while the merge stands."
+    )
     event_id: strawberry.ID = strawberry.field(description="The event that named both.")
+    undone_at: datetime | None = strawberry.field(
+        description="When it was undone by `unmergeProfile`; null: it stands."
+    )
+    undone_by: str | None = strawberry.field(description="Public id of the API key that undid it.")
 
 
 @strawberry.type(
@@ -160,6 +170,8 @@ def merge_of(stored: StoredMerge) -> ProfileMerge:
         survivor_id=profile_id_text(stored.survivor_id),
         merged_id=profile_id_text(stored.merged_id),
         event_id=event_id_text(stored.event_id),
+        undone_at=stored.undone_at,
+        undone_by=stored.undone_by,
     )
 
 

@@ -15,11 +15,11 @@ from app import ids
 from app.access.keys import Scope
 from app.api.graphql.connection import refuse_argument
 from app.api.graphql.context import Info
-from app.api.graphql.masking import HIDDEN, masked_payload
 from app.api.graphql.positions import TimeWindow, window_of
 from app.api.graphql.scalars import Number
 from app.quarantine.filter import Filter, ItemState
 from app.quarantine.reading import MAX_GROUPED, Entry, Group
+from app.registry.masking import HIDDEN, masked_payload
 
 if TYPE_CHECKING:
     from app.api.graphql.events import Event

@@ -1,4 +1,4 @@
-"""Hides personal data from keys without pii:read. Pure; never looks at who is asking.
+"""Hides personal data from readers who may not see it. Pure; never looks at who is asking.
 
 What a version's document classes as personal (x-pii) is hidden, with all that is inside; so is a
 member that the document does not know, for nobody has said what it is. Of a refused item nobody
@@ -8,6 +8,7 @@ has said anything: only how it was built is left.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ class Mask(msgspec.Struct, frozen=True):
 
 
 _HIDDEN = Mask(hidden=True)
+_EXACT_IN = msgspec.json.Decoder(float_hook=Decimal)
+_EXACT_OUT = msgspec.json.Encoder(decimal_format="number")
 
 
 def mask_of(document: Mapping[str, Any]) -> Mask:
@@ -43,6 +46,11 @@ def masked(value: Any, mask: Mask) -> Any:
     if isinstance(value, list) and mask.items is not None:
         return [masked(item, mask.items) for item in value]
     return value
+
+
+def masked_json(raw: bytes, mask: Mask) -> bytes:
+    """The same for JSON as text; numbers that are shown keep every digit."""
+    return _EXACT_OUT.encode(masked(_EXACT_IN.decode(raw), mask))
 
 
 def masked_text(text: str | None, *, shown: bool) -> str | None:
