@@ -15,6 +15,7 @@ from app.access.authenticator import Authenticator
 from app.access.directory import Directory
 from app.access.rate import RateLimiter
 from app.api.graphql.endpoint import GraphQL, graphql_routes
+from app.api.graphql.live_socket import LiveSockets, live_socket
 from app.api.rest.errors import exception_handlers
 from app.api.rest.events import EventsEndpoint
 from app.api.rest.health import Health, healthz, metrics, readyz
@@ -25,6 +26,7 @@ from app.db.pool import close_pool, open_flush_pool, open_pool, open_reading_poo
 from app.ingest.committer import Committer
 from app.ingest.judge import Judge
 from app.ingest.service import Ingest
+from app.live.live import Live
 from app.logs import configure_logs
 from app.process import die_with_parent, tune_garbage_collection
 from app.registry.catalog import Catalog
@@ -40,6 +42,7 @@ class Services(msgspec.Struct, frozen=True):
 
     events: EventsEndpoint
     graphql: GraphQL
+    live_sockets: LiveSockets
     health: Health
     refresher: Refresher
 
@@ -71,10 +74,13 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     ingest = Ingest(pool, directory, Judge(catalog), committer)
     replayer = Replayer(pool, directory, refresher.look_again, ingest)
     background = Background(pool, reading_pool, refresher, limiter, replayer, settings)
+    graphql = GraphQL(reading_pool, authenticator, settings)
+    live = Live(reading_pool, settings.live_waiting_outcomes)
     try:
         yield Services(
             events=EventsEndpoint(ingest, authenticator, limiter, settings),
-            graphql=GraphQL(reading_pool, authenticator, settings),
+            graphql=graphql,
+            live_sockets=LiveSockets(graphql.schema, reading_pool, authenticator, live, settings),
             health=Health(pool, refresher),
             refresher=refresher,
         )
@@ -119,6 +125,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             metrics,
             *docs_routes(),
             *graphql_routes(settings),
+            live_socket,
         ],
         lifespan=[lifespan],
         exception_handlers=exception_handlers(),

@@ -41,6 +41,10 @@ QUEUE_EVENTS = Gauge("cdp_queue_events", "Events waiting for a flush", multiproc
 POOL_CONNECTIONS = Gauge(
     "cdp_pool_connections", "Postgres connections", ["state"], multiprocess_mode="livesum"
 )
+LIVE_SUBSCRIPTIONS = Gauge(
+    "cdp_live_subscriptions", "Subscriptions to outcomes", multiprocess_mode="livesum"
+)
+LIVE_ENDED = Counter("cdp_live_ended", "Live connections that were closed, and why", ["reason"])
 
 
 def exposition() -> tuple[bytes, str]:

@@ -89,6 +89,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool, Meta(description="let GraphQL clients ask for the schema; the editor needs it")
     ] = True
 
+    live_sockets: Annotated[
+        int, Meta(ge=1, le=10_000, description="WebSocket connections of one worker at once")
+    ] = 100
+    live_tenant_sockets: Annotated[
+        int, Meta(ge=1, le=10_000, description="of these, what one tenant may have")
+    ] = 50
+    live_socket_subscriptions: Annotated[
+        int, Meta(ge=1, le=100, description="subscriptions of one WebSocket connection")
+    ] = 4
+    live_waiting_outcomes: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=100_000,
+            description="outcomes waiting for one subscriber; beyond it: closed as too slow",
+        ),
+    ] = 5_000
+
     event_retention_days: Annotated[
         int, Meta(ge=0, description="events older than this are dropped, by month; 0 keeps all")
     ] = 0

@@ -53,3 +53,7 @@ class Authenticator:
                 [Violation("", "scope_missing", f"the key lacks the scope {scope}")],
             )
         return principal
+
+    def is_valid(self, principal: Principal) -> bool:
+        """Whether a key that was shown before still is neither expired nor revoked."""
+        return self._directory.find(principal.public_id, clock.now()) is not None

@@ -20,7 +20,12 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.cli.protocol import BoundedHeadProtocol
+from app.cli.protocol import (
+    MAX_MESSAGE_BYTES,
+    PING_SECONDS,
+    BoundedHeadProtocol,
+    BoundedSocketProtocol,
+)
 from app.cli.runtime import Problem, announce_service, data_dir, out, with_database
 from app.cli.starter import prepare_demo_tenant, try_it_text
 from app.db.embedded import EmbeddedPostgres, running_dsn
@@ -97,7 +102,11 @@ def _server_config(settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         loop="uvloop",
         http=BoundedHeadProtocol,
-        ws="none",
+        ws=BoundedSocketProtocol,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,

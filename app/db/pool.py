@@ -29,6 +29,8 @@ _SETTINGS = _EVERYWHERE | {
     "enable_mergejoin": "off",
 }
 READING_SETTINGS = _EVERYWHERE | {
+    # Told apart from those that write events: subscribers wait for the oldest of them.
+    "application_name": "cdp-reading",
     # What the embedded Postgres has too; the default is for spinning disks, and prefers to read
     # whole tables where an index would do.
     "random_page_cost": "1.1",

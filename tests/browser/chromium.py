@@ -15,6 +15,18 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: install it, or name one in CDP_TEST_CHROMIUM"
 )
 
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+)
+
 
 def rendered(url: str, profile: Path) -> tuple[str, str]:
     """(the page's DOM after its scripts have run, what the browser logged)."""
@@ -22,16 +34,8 @@ def rendered(url: str, profile: Path) -> tuple[str, str]:
     done = subprocess.run(
         [
             CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
+            *OPTIONS,
             f"--user-data-dir={profile}",
-            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
             "--enable-logging=stderr",
             "--virtual-time-budget=8000",
             "--dump-dom",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
 import msgspec
 import strawberry
 
 from app.access.keys import Principal
 from app.api.graphql.loaders import Loaders
 from app.db.pool import Pool
+from app.live.outcome import Which
+from app.live.subscription import Subscription
 from app.settings import Settings
+
+Subscribe = Callable[[Which], AbstractAsyncContextManager[Subscription]]
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -19,6 +26,8 @@ class Context(msgspec.Struct, frozen=True):
     """For reading: the planner's own choices, and a time limit for each statement."""
     settings: Settings
     loaders: Loaders
+    subscribe: Subscribe | None = None
+    """Where outcomes come from; over WebSocket only."""
 
     @property
     def tenant_id(self) -> int:

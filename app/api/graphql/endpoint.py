@@ -58,7 +58,7 @@ class GraphQL:
         self._pool = pool
         self._authenticator = authenticator
         self._settings = settings
-        self._schema: Schema = build_schema(introspection=settings.graphql_introspection)
+        self.schema: Schema = build_schema(introspection=settings.graphql_introspection)
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """raises  AppError without a valid key; which scopes it needs, the fields say"""
@@ -82,7 +82,7 @@ class GraphQL:
             )
         try:
             async with asyncio.timeout(MAX_SECONDS):
-                result = await self._schema.execute(
+                result = await self.schema.execute(
                     asked.query,
                     variable_values=asked.variables,
                     operation_name=asked.operation_name,
@@ -94,7 +94,8 @@ class GraphQL:
         except _NO_OPERATION:
             raise AppError(
                 ErrorCode.MALFORMED_JSON,
-                "`query` must hold one query or mutation, or `operationName` must name one",
+                "`query` must hold one query or mutation, or `operationName` must name one;"
+                " subscriptions go over WebSocket",
             ) from None
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:

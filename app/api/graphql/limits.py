@@ -20,6 +20,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
@@ -46,8 +47,16 @@ MAX_COST = 20_000
 CACHED_QUERIES = 500
 PLAIN_LIST = 10
 """What a list without a size counts as: the properties of a version, the sources of a key."""
-WEIGHTS = {"breakages": 50, "findings": 50, "definitions": 20, "checkCompatibility": 100}
-"""Fields that think rather than read."""
+WEIGHTS = {
+    "breakages": 50,
+    "findings": 50,
+    "definitions": 20,
+    "checkCompatibility": 100,
+    "unmergeProfile": 5_000,
+}
+"""Fields that think rather than read, or keep ingest waiting."""
+STREAMED = 40
+"""How often one answer of a subscription counts: it comes again and again."""
 _PAGE_ARGUMENTS = ("first", "sample")
 _WITH_FIELDS = (GraphQLObjectType, GraphQLInterfaceType)
 
@@ -76,10 +85,11 @@ class QueryLimits(ValidationRule):
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
         root = self.context.schema.get_root_type(node.operation)
         found = self._measure(node.selection_set, root)
+        times = STREAMED if node.operation is OperationType.SUBSCRIPTION else 1
         for name, value, limit in (
             ("depth", found.depth, MAX_DEPTH),
             ("number of aliases", found.aliases, MAX_ALIASES),
-            ("cost", found.cost, MAX_COST),
+            ("cost", times * found.cost, MAX_COST),
         ):
             if value > limit:
                 self.report_error(

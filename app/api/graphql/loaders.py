@@ -8,7 +8,6 @@ from typing import NamedTuple
 from strawberry.dataloader import DataLoader
 
 from app.access.keys import Principal
-from app.api.graphql.masking import Mask, mask_of
 from app.api.graphql.registry_loaders import RegistryLoaders
 from app.db.pool import Pool
 from app.db.scan import Position
@@ -20,7 +19,8 @@ from app.ingest import people
 from app.ingest import reading as events
 from app.ingest.people import PersonCounts
 from app.ingest.reading import EventPage, Names, Selection, StoredEvent
-from app.segments.queries import Statistics, read_statistics
+from app.registry.masking import Mask, mask_of
+from app.segments.queries import Statistics, StoredMark, read_statistics, read_stored_marks
 
 
 class Wording(NamedTuple):
@@ -51,6 +51,8 @@ class Loaders:
         """By version id."""
         self.segment_statistics: DataLoader[int, Statistics | None] = DataLoader(self._statistics)
         """By the id of one of the tenant's own marks."""
+        self.marks_of: DataLoader[int, list[StoredMark]] = DataLoader(self._marks_of)
+        """By event type id."""
         self.names: DataLoader[Wording, Names] = DataLoader(self._names)
         self.event: DataLoader[bytes, StoredEvent | None] = DataLoader(self._events)
         self.history: DataLoader[Asked, list[StoredDelivery]] = DataLoader(self._histories)
@@ -71,6 +73,20 @@ class Loaders:
         self.person_page: DataLoader[PersonPage, EventPage] = DataLoader(self._person_pages)
         self.counts: DataLoader[bytes, PersonCounts] = DataLoader(self._counts)
 
+    def forget(self) -> None:
+        """All that was looked up: a subscription goes on, what it speaks of changes."""
+        for loader in (*vars(self).values(), *vars(self.registry).values()):
+            if isinstance(loader, DataLoader):
+                loader.clear_all()
+
+    def forget_people(self) -> None:
+        """Who belongs to whom has just been changed by this very request."""
+        for loader in (
+            self.profile, self.identifier, self.members, self.identifiers_of, self.merges_into,
+            self.conflicts_of, self.last_occurrence, self.person_page, self.counts, self.event,
+        ):  # fmt: skip
+            loader.clear_all()
+
     async def _masks(self, version_ids: list[int]) -> list[Mask]:
         async with self._pool.acquire() as connection:
             found = await events.read_documents(connection, self._tenant_id, version_ids)
@@ -80,6 +96,11 @@ class Loaders:
         async with self._pool.acquire() as connection:
             found = await read_statistics(connection, mark_ids)
         return [found.get(mark_id) for mark_id in mark_ids]
+
+    async def _marks_of(self, event_type_ids: list[int]) -> list[list[StoredMark]]:
+        async with self._pool.acquire() as connection:
+            found = await read_stored_marks(connection, self._tenant_id, event_type_ids)
+        return [[one for one in found if one.mark.event_type_id == id] for id in event_type_ids]
 
     async def _names(self, asked: list[Wording]) -> list[Names]:
         """One statement a filter; a list and the lists in its rows have few."""
