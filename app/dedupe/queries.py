@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from app import ids
+from app.db import locks
 from app.db.pool import Connection
 from app.db.sql import load_statements
 
@@ -59,7 +60,8 @@ async def claim_keys(
     """Claim each key; returns those that are ours now.
 
     Sorted by key, so that two flushes cannot wait for each other (unsorted ones deadlocked in 20
-    of 20 rounds). Waits for a transaction that is claiming the same key right now.
+    of 20 rounds). Waits for a transaction that is claiming the same key right now, and while a
+    merge of the tenant is undone.
     """
     keys = sorted(fingerprint_by_event_id)
     rows = await connection.fetch(
@@ -69,6 +71,7 @@ async def claim_keys(
         [ids.bucket_of(key) for key in keys],
         keys,
         [fingerprint_by_event_id[key] for key in keys],
+        *locks.identity_graph(tenant_id),
     )
     return {row[0] for row in rows}
 

@@ -2,9 +2,11 @@
 
 -- name: claim_keys
 -- Keys that come back are now ours; a key that another transaction is just claiming is waited for.
+-- What is claimed is about to be given a profile: until then no merge is undone (decision 20).
 insert into event_key (bucket, event_key, tenant_id, fingerprint, received_at, state)
 select n.bucket, n.event_key, $1, n.fingerprint, $2, 0
-from unnest($3::int[], $4::uuid[], $5::uuid[]) as n (bucket, event_key, fingerprint)
+from pg_advisory_xact_lock_shared($6::int, $7::int)
+cross join unnest($3::int[], $4::uuid[], $5::uuid[]) as n (bucket, event_key, fingerprint)
 on conflict do nothing
 returning event_key
 

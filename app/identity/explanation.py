@@ -61,7 +61,7 @@ def merges_between(
     starts: Iterable[bytes], root_id: bytes, merges: Iterable[StoredMerge]
 ) -> list[StoredMerge]:
     """The merges on the way from these profiles to the one they are today, oldest first."""
-    by_merged_id = {merge.merged_id: merge for merge in merges}
+    by_merged_id = {merge.merged_id: merge for merge in merges if merge.undone_at is None}
     used: dict[bytes, StoredMerge] = {}
     for profile_id in starts:
         while profile_id != root_id and profile_id in by_merged_id:

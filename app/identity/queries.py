@@ -96,7 +96,7 @@ async def write_plan(
     if plan.changed:
         await _change_profiles(connection, tenant_id, plan, now)
     if plan.conflicts:
-        await _insert_conflicts(connection, tenant_id, plan.conflicts, now)
+        await insert_conflicts(connection, tenant_id, plan.conflicts, now)
 
 
 async def _insert_links(
@@ -132,13 +132,29 @@ async def _change_profiles(
         raise LostRace
     if plan.merges:
         await _merge_profiles(connection, tenant_id, plan, now)
-    survivors = [p for p in changed if p not in plan.root_by_merged_id]
+    await change_profiles(
+        connection,
+        tenant_id,
+        [after for p, (_, after) in plan.changed.items() if p not in plan.root_by_merged_id],
+    )
+
+
+async def change_profiles(
+    connection: Connection, tenant_id: int, profiles: Iterable[Profile]
+) -> None:
+    """Write what roots have become; their rows are locked already."""
     await connection.executemany(
         SQL["change_profile"],
         [
-            (tenant_id, ids.bucket_of(p), p, changed_to.known, changed_to.external_key)
-            for p in survivors
-            for _, changed_to in (plan.changed[p],)
+            (
+                tenant_id,
+                ids.bucket_of(p.profile_id),
+                p.profile_id,
+                p.known,
+                p.external_key,
+                sorted(p.apart) or None,
+            )
+            for p in profiles
         ],
     )
 
@@ -169,9 +185,10 @@ async def _merge_profiles(
     )
 
 
-async def _insert_conflicts(
+async def insert_conflicts(
     connection: Connection, tenant_id: int, conflicts: Collection[Conflict], now: datetime
 ) -> None:
+    """Record clashes; those of a pair that is on record already add nothing."""
     by_key = {_conflict_key(conflict): conflict for conflict in conflicts}
     keys = sorted(by_key)
     rows = [by_key[key] for key in keys]
@@ -201,7 +218,13 @@ def _bucketed(keys: Collection[bytes]) -> tuple[list[int], list[bytes]]:
 
 
 def _profile(row: Any) -> Profile:
-    return Profile(row["profile_id"], row["created_at"], row["known"], row["external_key"])
+    return Profile(
+        row["profile_id"],
+        row["created_at"],
+        row["known"],
+        row["external_key"],
+        frozenset(row["apart"] or ()),
+    )
 
 
 def _follow(root_by_id: Mapping[bytes, bytes], profile_id: bytes) -> bytes:
@@ -219,7 +242,7 @@ def _conflict_key(conflict: Conflict) -> bytes:
 
 
 def _image(merge: Merge, aliases: list[bytes]) -> bytes:
-    """Both profiles before the merge: what an unmerge restores."""
+    """Both profiles before the merge, for whoever looks into it later."""
 
     def one(profile: Profile) -> dict[str, object]:
         return {

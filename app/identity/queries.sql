@@ -15,7 +15,7 @@ where i.tenant_id = $1
 
 -- name: read_profiles
 -- The profiles behind links, or the roots behind aliases.
-select p.profile_id, p.root_id, p.created_at, p.known, p.external_key
+select p.profile_id, p.root_id, p.created_at, p.known, p.external_key, p.apart
 from unnest($2::int[], $3::uuid[]) as k (bucket, profile_id)
 cross join lateral (
     select * from profile p
@@ -37,7 +37,7 @@ returning identifier_key
 -- name: lock_profiles
 -- Roots that merge or change, locked in the order of the parameters, which are sorted by
 -- (bucket, id); compared with what was planned on.
-select p.profile_id, p.root_id, p.created_at, p.known, p.external_key
+select p.profile_id, p.root_id, p.created_at, p.known, p.external_key, p.apart
 from unnest($2::int[], $3::uuid[]) as k (bucket, profile_id)
 cross join lateral (
     select * from profile p
@@ -51,7 +51,8 @@ where p.tenant_id = $1
 -- One row, executed for many: rows that are locked already.
 update profile
 set known = $4,
-    external_key = $5
+    external_key = $5,
+    apart = $6
 where bucket = $2 and profile_id = $3 and tenant_id = $1
 
 -- name: read_aliases

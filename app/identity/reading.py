@@ -34,7 +34,7 @@ class StoredProfile(msgspec.Struct, frozen=True):
 
 
 class StoredIdentifier(msgspec.Struct, frozen=True):
-    """One link: the identifier leads to the profile, for ever."""
+    """One link: the identifier leads to the profile."""
 
     key: bytes
     kind: Kind
@@ -53,6 +53,9 @@ class StoredMerge(msgspec.Struct, frozen=True):
     merged_id: bytes
     merged_at: datetime
     event_id: bytes
+    undone_at: datetime | None = None
+    """None: the merge stands."""
+    undone_by: str | None = None
 
 
 class StoredConflict(msgspec.Struct, frozen=True):
@@ -143,7 +146,7 @@ async def read_identifiers(
 async def read_merges(
     connection: Connection, tenant_id: int, profile_ids: Sequence[bytes]
 ) -> list[StoredMerge]:
-    """Merges into these profiles, oldest first."""
+    """Merges into these profiles, oldest first, those included that were undone."""
     rows = await connection.fetch(SQL["read_merges"], tenant_id, profile_ids, MAX_MERGES)
     merges = [
         StoredMerge(
@@ -152,6 +155,8 @@ async def read_merges(
             merged_id=row["merged_id"],
             merged_at=row["merged_at"],
             event_id=row["event_key"],
+            undone_at=row["undone_at"],
+            undone_by=row["undone_by"],
         )
         for row in rows
     ]

@@ -63,8 +63,8 @@ left join source s on s.id = i.source_id
 where i.tenant_id = $1
 
 -- name: read_merges
--- Merges into these profiles.
-select m.merge_id, m.survivor_id, m.merged_id, m.merged_at, m.event_key
+-- Merges into these profiles, those included that were undone.
+select m.merge_id, m.survivor_id, m.merged_id, m.merged_at, m.event_key, m.undone_at, m.undone_by
 from unnest($2::uuid[]) as k (survivor_id)
 cross join lateral (
     select * from profile_merge m

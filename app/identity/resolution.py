@@ -6,8 +6,9 @@ The rules (contract row 17):
 - identifiers rank EXTERNAL > EMAIL > PHONE > DEVICE; the event goes to its strongest match
 - a profile has at most one EXTERNAL identifier: two known customers never become one
 - a device alone never joins two people; a profile that only a device ever named may be adopted
-- an identifier never moves: where a rule forbids to join, the first link stands and the clash is
-  recorded
+- what somebody has separated (unmerging/) is not joined again, whatever arrives
+- no event moves an identifier: where a rule forbids to join, the first link stands and the clash
+  is recorded
 - of two profiles that merge, the older one survives
 As long as no clash occurs, the resulting groups do not depend on the order of the events.
 """
@@ -28,6 +29,8 @@ TWO_CUSTOMERS = "two_customers"
 """Both profiles have an EXTERNAL identifier of their own."""
 SHARED_DEVICE = "shared_device"
 """Only a device connects the two."""
+SEPARATED = "separated"
+"""Somebody said that these are two people."""
 
 
 class Keyed(NamedTuple):
@@ -46,6 +49,8 @@ class Profile(msgspec.Struct, frozen=True):
     known: bool
     """Has an identifier stronger than a device."""
     external_key: bytes | None
+    apart: frozenset[bytes] = frozenset()
+    """One token for each separation; whoever has its `opposite` is somebody else."""
 
 
 class Subject(NamedTuple):
@@ -100,6 +105,16 @@ def profile_id_of(event_id: bytes) -> bytes:
     return blake2b(event_id, digest_size=ID_BYTES, person=b"cdp-profile").digest()
 
 
+def opposite(token: bytes) -> bytes:
+    """What the other side of a separation has: the same but for the last bit."""
+    return token[:-1] + bytes([token[-1] ^ 1])
+
+
+def are_apart(one: Profile, other: Profile) -> bool:
+    """Whether somebody said that these are two people."""
+    return any(opposite(token) in other.apart for token in one.apart)
+
+
 def plan_resolution(
     subjects: Iterable[Subject],
     owner_by_key: Mapping[bytes, bytes],
@@ -111,13 +126,13 @@ def plan_resolution(
     owner_by_key  identifier key → root profile id, for the links that exist
     roots         every profile named there
     """
-    planner = _Planner(dict(owner_by_key), dict(roots), now)
+    planner = Planner(dict(owner_by_key), dict(roots), now)
     for subject in subjects:
         planner.place(subject)
     return planner.plan(roots)
 
 
-class _Planner:
+class Planner:
     """The groups while events are placed: a union-find over profiles, existing and new."""
 
     def __init__(
@@ -138,8 +153,11 @@ class _Planner:
             profile_id = self.parent[profile_id]
         return profile_id
 
-    def place(self, subject: Subject) -> None:
-        """Choose the profile, join what may be joined, link what is new."""
+    def place(self, subject: Subject, home: bytes | None = None) -> None:
+        """Choose the profile, join what may be joined, link what is new.
+
+        home  the profile of an event that leads nowhere; None: one of its own
+        """
         strongest = subject.identifiers[0]
         external = strongest.key if strongest.kind is Kind.EXTERNAL else None
         chosen: bytes | None = None
@@ -159,7 +177,7 @@ class _Planner:
             else:
                 chosen = self._merge(chosen, owner, subject.event_id)
         if chosen is None:
-            chosen = self._create(subject.event_id)
+            chosen = self._create(subject.event_id) if home is None else home
         self._link(subject, chosen, external)
         self.placed.append((subject.event_id, chosen))
         for identifier, rule in clashes:
@@ -177,7 +195,10 @@ class _Planner:
     ) -> str | None:
         """Why the event's profile and this identifier's owner may not be one, or None."""
         there = self.profiles[owner]
-        mine = self.profiles[chosen].external_key if chosen is not None else None
+        here = self.profiles[chosen] if chosen is not None else None
+        if here is not None and are_apart(here, there):
+            return SEPARATED
+        mine = here.external_key if here is not None else None
         for mine_or_sent in (mine, external):
             if mine_or_sent and there.external_key and there.external_key != mine_or_sent:
                 return TWO_CUSTOMERS
@@ -205,6 +226,7 @@ class _Planner:
             survivor.created_at,
             survivor.known or merged.known,
             survivor.external_key or merged.external_key,
+            survivor.apart | merged.apart,
         )
         return survivor.profile_id
 
@@ -217,7 +239,11 @@ class _Planner:
         known = profile.known or subject.identifiers[0].kind is not Kind.DEVICE
         if known != profile.known or (external and profile.external_key is None):
             self.profiles[chosen] = Profile(
-                chosen, profile.created_at, known, profile.external_key or external
+                chosen,
+                profile.created_at,
+                known,
+                profile.external_key or external,
+                profile.apart,
             )
 
     def plan(self, before: Mapping[bytes, Profile]) -> Plan:

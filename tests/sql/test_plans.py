@@ -17,6 +17,7 @@ import pytest
 from app.db.pool import close_pool, open_pool
 from app.dedupe.queries import SQL as LEDGER
 from app.identity.queries import SQL as IDENTITY
+from app.identity.unmerging.queries import SQL as UNMERGING
 from app.ingest.queries import SQL as EVENTS
 from app.proposals.queries import SQL as PROPOSALS
 from app.quarantine.queries import SQL as QUARANTINE
@@ -35,6 +36,15 @@ STATEMENTS: list[tuple[str, str, set[str]]] = [
     ("change_profile", IDENTITY["change_profile"], {"bucket", "profile_id"}),
     ("read_aliases", IDENTITY["read_aliases"], {"root_id"}),
     ("move_root", IDENTITY["move_root"], {"bucket", "profile_id"}),
+    ("read_members", UNMERGING["read_members"], {"root_id"}),
+    ("read_edges", UNMERGING["read_edges"], {"merged_id"}),
+    ("read_links_to", UNMERGING["read_links_to"], {"profile_id"}),
+    ("count_events_since", UNMERGING["count_events_since"], {"profile_id"}),
+    ("read_events_since", UNMERGING["read_events_since"], {"profile_id"}),
+    ("undo_merge", UNMERGING["undo_merge"], {"bucket", "merge_id"}),
+    ("separate_member", UNMERGING["separate_member"], {"bucket", "profile_id"}),
+    ("move_link", UNMERGING["move_link"], {"bucket", "identifier_key"}),
+    ("move_values", on_values("move_values", A_MARK), {"received_at", "event_key"}),
     ("read_contents", EVENTS["read_contents"], {"bucket", "event_key", "received_at"}),
     ("list_items", QUARANTINE["list_items"], {"tenant_id", "received_at"}),
     ("delete_expired", QUARANTINE["delete_expired"], {"expires_at"}),

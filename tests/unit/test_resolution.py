@@ -9,15 +9,18 @@ from itertools import combinations
 import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.identity.identifiers import Kind
 from app.identity.resolution import (
+    SEPARATED,
     SHARED_DEVICE,
     TWO_CUSTOMERS,
     Keyed,
     Plan,
     Profile,
     Subject,
+    opposite,
     plan_resolution,
     profile_id_of,
 )
@@ -59,6 +62,12 @@ class World:
         self.merged += [(m.survivor.profile_id, m.merged.profile_id) for m in plan.merges]
         self.conflicts |= {(c.identifier.value, c.rule) for c in plan.conflicts}
         return plan
+
+    def set_apart(self, one: str, other: str, token: bytes = bytes(16)) -> None:
+        """Say that the owners of two identifiers are two people."""
+        for name, own in ((one, token), (other, opposite(token))):
+            profile = self.profiles[self.root_of(self.owner[name.encode()])]
+            self.profiles[profile.profile_id] = replace(profile, apart=profile.apart | {own})
 
     def root_of(self, profile_id: bytes) -> bytes:
         return self.root[profile_id]
@@ -167,6 +176,34 @@ def test_a_repeat_customer_costs_no_write() -> None:
     world = World()
     world.deliver(("e1", ["x:1", "e:a"]))
     assert world.deliver(("e2", ["x:1", "e:a"])).writes_nothing
+
+
+def test_people_who_were_separated_are_not_joined_and_the_clash_is_recorded() -> None:
+    world = World()
+    world.deliver(("e1", ["e:a"]), ("e2", ["p:5"]))
+    world.set_apart("e:a", "p:5")
+    plan = world.deliver(("e3", ["e:a", "p:5"]))
+    assert world.groups() == {frozenset({"e:a"}), frozenset({"p:5"})}
+    assert plan.profile_id_by_event_id == {b"e3": profile_id_of(b"e1")}
+    assert world.conflicts == {("p:5", SEPARATED)}
+
+
+def test_a_separation_holds_for_whoever_joined_either_side_since() -> None:
+    world = World()
+    world.deliver(("e1", ["e:a"]), ("e2", ["p:5"]), ("e3", ["e:b"]), ("e4", ["d:t"]))
+    world.set_apart("e:a", "p:5")
+    world.deliver(("e5", ["p:6", "e:a"]), ("e6", ["e:b", "p:5"]), ("e7", ["e:b", "d:t"]))
+    world.deliver(("e8", ["p:6", "d:t"]), ("e9", ["e:b", "p:6"]))
+    assert world.groups() == {frozenset({"e:a", "p:6"}), frozenset({"e:b", "p:5", "d:t"})}
+    assert world.conflicts == {("d:t", SEPARATED), ("p:6", SEPARATED)}
+
+
+def test_a_separation_holds_within_one_flush_too() -> None:
+    world = World()
+    world.deliver(("e1", ["e:a"]), ("e2", ["p:5"]))
+    world.set_apart("e:a", "p:5")
+    world.deliver(("e3", ["e:a", "d:t"]), ("e4", ["p:5", "d:t"]), ("e5", ["p:5", "d:t"]))
+    assert world.groups() == {frozenset({"e:a", "d:t"}), frozenset({"p:5"})}
 
 
 NAMES = st.lists(

@@ -95,7 +95,10 @@ class Profile:
         found = await info.context.loaders.identifiers_of.load(self.root_id)
         return [identifier_of(info, one) for one in found]
 
-    @strawberry.field(description="Merges into it and into its aliases, oldest first.")
+    @strawberry.field(
+        description="Merges into it and into its aliases, oldest first; also those that were"
+        " undone since."
+    )
     async def merges(self, info: Info) -> list[ProfileMerge]:
         return [merge_of(one) for one in await info.context.loaders.merges_into.load(self.root_id)]
 

@@ -7,8 +7,10 @@ from typing import Any
 import strawberry
 import structlog
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import MaskErrors
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionContext
 
 from app.api.graphql.audiences import AudiencesQuery
@@ -23,6 +25,7 @@ from app.api.graphql.impact import ImpactMutation, ImpactQuery
 from app.api.graphql.keys import KeysMutation, KeysQuery
 from app.api.graphql.limits import limiting_extensions
 from app.api.graphql.links import LinksQuery
+from app.api.graphql.live import LiveSubscription
 from app.api.graphql.profiles import ProfilesQuery
 from app.api.graphql.proposals import ProposalsMutation
 from app.api.graphql.quarantine import QuarantineMutation, QuarantineQuery
@@ -31,6 +34,7 @@ from app.api.graphql.scalars import SCALARS
 from app.api.graphql.segments import SegmentsMutation, SegmentsQuery
 from app.api.graphql.sources import SourcesMutation, SourcesQuery
 from app.api.graphql.stats import StatsQuery
+from app.api.graphql.unmerge import UnmergeMutation
 from app.db.failures import DRIVER_ERRORS, Failure, failure_of, is_too_slow, is_unusable_value
 
 log = structlog.get_logger()
@@ -68,8 +72,22 @@ class Mutation(
     SegmentsMutation,
     QuarantineMutation,
     SourcesMutation,
+    UnmergeMutation,
 ):
     pass
+
+
+@strawberry.type(description="What can be listened to, over WebSocket.")
+class Subscription(LiveSubscription):
+    pass
+
+
+_CALLERS_MISTAKES = (
+    GraphQLError,
+    MissingQueryError,
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+)
 
 
 class Schema(strawberry.Schema):
@@ -85,7 +103,7 @@ class Schema(strawberry.Schema):
 
 def _is_fault(error: GraphQLError) -> bool:
     original = error.original_error
-    return original is not None and not isinstance(original, GraphQLError)
+    return original is not None and not isinstance(original, _CALLERS_MISTAKES)
 
 
 class HideFaults(MaskErrors):
@@ -112,4 +130,10 @@ def build_schema(*, introspection: bool = True) -> Schema:
         lambda: HideFaults(should_mask_error=_is_fault),
     ]
     config = StrawberryConfig(scalar_map=SCALARS)
-    return Schema(query=Query, mutation=Mutation, extensions=extensions, config=config)
+    return Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        extensions=extensions,
+        config=config,
+    )

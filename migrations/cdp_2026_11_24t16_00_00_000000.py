@@ -1,0 +1,56 @@
+"""Merges can be undone, and what was separated stays apart."""
+
+from __future__ import annotations
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+ID = "2026-11-24T16:00:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "unmerging profiles"
+
+# One statement an entry: a distributed Postgres takes one DDL statement at a time.
+STATEMENTS = [
+    """
+    alter table profile
+        -- Separations that were said about this profile, alone or as part of a person.
+        add column set_apart uuid[],
+        -- Of a root: those of all its members. Whoever has the other side of one may not join.
+        add column apart uuid[]
+    """,
+    """
+    alter table profile_merge
+        -- Null while the merge stands.
+        add column undone_at timestamptz,
+        add column undone_by text
+    """,
+    # Where a merged profile went: its one merge that stands.
+    "create index profile_merge_standing on profile_merge (merged_id) where undone_at is null",
+]
+
+UNDO = [
+    "drop index profile_merge_standing",
+    "alter table profile_merge drop column undone_at, drop column undone_by",
+    "alter table profile drop column set_apart, drop column apart",
+]
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="cdp", description=DESCRIPTION)
+
+    async def up() -> None:
+        from app.db.piccolo_conf import DB
+
+        connection = DB.current_transaction.get().connection
+        for statement in STATEMENTS:
+            await connection.execute(statement)
+
+    async def down() -> None:
+        from app.db.piccolo_conf import DB
+
+        connection = DB.current_transaction.get().connection
+        for statement in UNDO:
+            await connection.execute(statement)
+
+    manager.add_raw(up)
+    manager.add_raw_backwards(down)
+    return manager
