@@ -27,7 +27,8 @@ from tests.support import (
 async def test_of_200_identical_posts_over_4_workers_one_is_accepted(
     database_url: str, seeded: Seed
 ) -> None:
-    with service_process({"CDP_DATABASE_URL": database_url}, "--workers", "4") as service:
+    patient = {"CDP_DATABASE_URL": database_url, "CDP_ANSWER_WITHIN_SECONDS": "30"}
+    with service_process(patient, "--workers", "4") as service:
         limits = httpx.Limits(max_connections=200)
         async with httpx.AsyncClient(base_url=service.url, limits=limits, timeout=30) as client:
             api = Api(client, database_url, seeded)
