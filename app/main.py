@@ -35,6 +35,8 @@ from app.segments.marks import Marks
 from app.settings import Settings, read_settings
 
 WRITER_SLOTS = 64
+TELLING_CONNECTIONS = 1
+"""For what subscribers ask of each outcome: however many they are, no request waits for them."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -61,6 +63,11 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
         max_size=settings.graphql_pool_size,
         statement_seconds=settings.graphql_statement_seconds,
     )
+    telling_pool = await open_reading_pool(
+        settings.database_url,
+        max_size=TELLING_CONNECTIONS,
+        statement_seconds=settings.graphql_statement_seconds,
+    )
     directory, catalog, marks, limiter = Directory(), Catalog(), Marks(), RateLimiter()
     refresher = Refresher(pool, directory, catalog, marks)
     authenticator = Authenticator(directory, refresher.look_again)
@@ -80,7 +87,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(
             events=EventsEndpoint(ingest, authenticator, limiter, settings),
             graphql=graphql,
-            live_sockets=LiveSockets(graphql.schema, reading_pool, authenticator, live, settings),
+            live_sockets=LiveSockets(graphql.schema, telling_pool, authenticator, live, settings),
             health=Health(pool, refresher),
             refresher=refresher,
         )
@@ -88,6 +95,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
         await committer.close()
         await background.close()
         await close_pool(flush_pool)
+        await close_pool(telling_pool)
         await close_pool(reading_pool)
         await close_pool(pool)
 

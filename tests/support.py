@@ -259,14 +259,14 @@ def service_process(environment: dict[str, str], *arguments: str) -> Iterator[Se
 
 
 def run_cdp(
-    *arguments: str, environment: dict[str, str], cwd: Path | None = None
+    *arguments: str, environment: dict[str, str], cwd: Path | None = None, seconds: float = 120
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app.cli", *arguments],
         env=clean_environment() | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=seconds,
         cwd=cwd,
     )
 

@@ -32,6 +32,8 @@ from app.settings import Settings, read_settings
 from app.stats.reading import estimate_accepted
 
 STATEMENT_SECONDS = 60.0
+MAX_VERSION = 2**31 - 1
+"""An integer of Postgres."""
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Standard output may be the export."""
@@ -74,7 +76,8 @@ def export(
         typer.Option("--type", help="Of this event type; CSV gets a column a property."),
     ] = None,
     schema_version: Annotated[
-        int | None, typer.Option("--schema-version", min=1, help="Judged by this version.")
+        int | None,
+        typer.Option("--schema-version", min=1, max=MAX_VERSION, help="Judged by this version."),
     ] = None,
     source: Annotated[str | None, typer.Option("--source", help="Of this source.")] = None,
     profile: Annotated[
@@ -101,8 +104,8 @@ def export(
         list[str] | None,
         typer.Option(
             "--where",
-            help="A condition on a segmentable property: /amount>=100, /currency=USD, /coupon,"
-            " !/coupon; repeatable, all of them hold.",
+            help="A condition on a segmentable property, in quotes: '/amount>=100',"
+            " '/currency=USD', '/coupon', '!/coupon'; repeatable, all of them hold.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The newest so many.")] = None,

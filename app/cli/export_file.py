@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,13 +38,11 @@ def open_output(file: Path | None, *, replace: bool) -> Iterator[Write]:
         return
     if file.exists() and not replace:
         raise Problem(f"{file} exists: choose another name, or --force to replace it")
-    with _whole(file, replace=replace) as raw, _packed(raw, file.suffix) as pack:
+    with _whole(file, replace=replace) as raw, _packed(raw, file) as pack:
 
         def write(data: bytes) -> None:
-            try:
+            with _blaming(file):
                 pack(data)
-            except OSError as error:
-                raise Problem(f"{file}: {error.strerror}") from None
 
         yield write
 
@@ -65,32 +64,63 @@ def _whole(file: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """FILE.part, which becomes FILE when all went well, and goes when not. For its owner only."""
     part = file.with_name(file.name + ".part")
     if replace:
-        part.unlink(missing_ok=True)
+        _remove_left_behind(part)
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Problem(
             f"{part} exists: an export is writing it, or was killed; then remove it, or --force"
         ) from None
+    raw = os.fdopen(descriptor, "wb")
     try:
-        with os.fdopen(descriptor, "wb") as raw:
-            yield raw
+        fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it has its name, or is gone
+        yield raw
+        with _blaming(file):
             raw.flush()
             os.fsync(raw.fileno())
-        part.replace(file)
+            part.replace(file)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    finally:
+        with suppress(OSError):  # what is lost here belongs to a failure that was told
+            raw.close()
+
+
+def _remove_left_behind(part: Path) -> None:
+    """raises  Problem when it is no leftover: an export is writing it"""
+    try:
+        with part.open("rb") as raw:
+            fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        raise Problem(f"another export is writing {part}") from None
 
 
 @contextmanager
-def _packed(raw: IO[bytes], suffix: str) -> Iterator[Write]:
-    if suffix == ".gz":
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as stream:
-            yield stream.write
-    elif suffix == ".zst":
+def _packed(raw: IO[bytes], file: Path) -> Iterator[Write]:
+    """What packs as the file's name says. The end of the packed stream is written at the end."""
+    if file.suffix == ".gz":
+        stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0)
+    elif file.suffix == ".zst":
         packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
-        with packer.stream_writer(raw, closefd=False) as stream:
-            yield stream.write
+        stream = packer.stream_writer(raw, closefd=False)
     else:
         yield raw.write
+        return
+    try:
+        yield stream.write
+    finally:
+        with _blaming(file):
+            stream.close()
+
+
+@contextmanager
+def _blaming(file: Path) -> Iterator[None]:
+    """raises  Problem, which names the file"""
+    try:
+        yield
+    except OSError as error:
+        raise Problem(f"{file}: {error.strerror}") from None

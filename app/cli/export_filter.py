@@ -18,7 +18,13 @@ from app.identity.identifiers import key_flaw
 from app.ingest import reading as events
 from app.ingest.reading import Order, Selection
 from app.segments.asking import Asked, NeedsPersonalData, NotReady, Refused, resolve_conditions
-from app.segments.conditions import MAX_CONDITIONS, Condition, Limits, Predicate
+from app.segments.conditions import (
+    MAX_CONDITIONS,
+    Condition,
+    Limits,
+    Predicate,
+    is_storable,
+)
 from app.segments.marks import ValueType
 from app.segments.queries import read_stored_marks
 from app.segments.values import decode_value
@@ -113,7 +119,7 @@ def _check(asked: Filter) -> None:
 
 async def _find_names(connection: Connection, tenant_id: int, asked: Filter) -> events.Names:
     for name in (asked.event_type, asked.source):
-        if name is not None and key_flaw(name):
+        if name is not None and (key_flaw(name) or not is_storable(name)):
             raise Problem(f"{name!r} is no name")
     found = await events.find_ids(
         connection,
@@ -186,7 +192,7 @@ def _value(text: str, value_type: ValueType) -> Any:
         return text
     try:
         return decode_value(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    except (msgspec.DecodeError, ArithmeticError, UnicodeEncodeError, RecursionError):
         return text
 
 

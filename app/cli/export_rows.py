@@ -56,11 +56,13 @@ _TEXT = msgspec.json.Decoder(str)
 
 
 def exported(stored: StoredEvent, profile_id: bytes | None, mask: Mask | None) -> Exported:
-    """One event in the shape of an export.
+    """One event in the shape of an export. It is no longer than it was as sent, so that it can be
+    sent again: Postgres puts blanks into its JSON.
 
     mask  of the version that judged it: personal data is hidden; None shows everything
     """
-    identity, properties = stored.identity, stored.properties.encode()
+    identity = stored.identity
+    properties = msgspec.json.format(stored.properties.encode(), indent=-1)
     if mask is not None:
         properties = masked_json(properties, mask)
         identity = Identity(

@@ -12,6 +12,7 @@ import socket
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 MAX_HEAD_BYTES = 64 << 10
 """Request line and headers, not counting what came in one piece with their start."""
@@ -25,6 +26,8 @@ KERNEL_BUFFER_BYTES = 128 << 10
 MAX_BUFFER_BYTES = 1 << 20
 """Of what is written but not taken: one message, or pongs to one who pings and does not read."""
 MAX_WAITING_MESSAGES = 32
+MAX_FRAGMENTS = 1_024
+"""Of one message; an empty one adds nothing to its size, but is kept."""
 STALL_SECONDS = 10.0
 """How long a full buffer may stay full."""
 CLOSE_SECONDS = 2.0
@@ -109,6 +112,11 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         super().handle_ping()
         if self.transport.get_write_buffer_size() > MAX_BUFFER_BYTES:
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if len(self.frames) > MAX_FRAGMENTS:
             self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:

@@ -185,6 +185,17 @@ class Planner:
             if owner != self.root(chosen):
                 self.conflicts.append(Conflict(identifier, owner, chosen, rule, subject.event_id))
 
+    def leads_somewhere(self, subject: Subject) -> bool:
+        """Whether a profile that one of its identifiers leads to may have the event."""
+        strongest = subject.identifiers[0]
+        external = strongest.key if strongest.kind is Kind.EXTERNAL else None
+        owners = ((i, self.owner_by_key.get(i.key)) for i in subject.identifiers)
+        return any(
+            owner is not None
+            and not self._objection(i, self.root(owner), None, external, strongest.kind)
+            for i, owner in owners
+        )
+
     def _objection(
         self,
         identifier: Keyed,

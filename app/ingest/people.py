@@ -13,7 +13,7 @@ from itertools import groupby
 import msgspec
 
 from app.db.pool import Connection
-from app.db.scan import PAGE_BYTES, SCANNED_ROWS, Position, cut, fit
+from app.db.scan import PAGE_BYTES, SCANNED_ROWS, Position, cut
 from app.db.sql import load_statements
 from app.ingest.by_property import kept_to_indexes, with_tests
 from app.ingest.reading import EventPage, Selection, filters_of, read_pages, scan_parameters
@@ -68,10 +68,11 @@ async def find_person_pages(
     async with kept_to_indexes(connection):
         rows = await connection.fetch(sql, *parameters)
     found = {
-        person: fit(cut(list(group), first, scanned), PAGE_BYTES // len(members))
+        person: cut(list(group), first, scanned)
         for person, group in groupby(rows, key=lambda row: row["person"])
     }
-    pages = await read_pages(connection, tenant_id, list(found.values()))
+    share = PAGE_BYTES // len(members)
+    pages = await read_pages(connection, tenant_id, list(found.values()), share)
     page_of = dict(zip(found, pages, strict=True))
     return {person: page_of.get(person, EventPage([], None)) for person in members}
 

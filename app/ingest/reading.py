@@ -22,6 +22,9 @@ from app.segments.conditions import Predicate
 
 SQL = load_statements(__file__)
 
+SENT_BYTES = 1 << 20
+"""Of a page whose events are certain to fit: written out, a number takes up to 60 times what was
+sent, for 1e307 has 308 digits."""
 _CLOCKS = timedelta(minutes=5)
 """Room between the clock that judged and the one that stamped the receipt."""
 
@@ -97,8 +100,9 @@ async def find_event_page(
 
     A page may be short, or empty, and still be followed by another: it looks at SCANNED_ROWS
     and holds PAGE_BYTES.
-    cost    2 statements: one scan of an index, one look-up of the page's rows. With properties the
-            scan is in a transaction of its own, and values may be counted before it
+    cost    2 statements: one scan of an index, one look-up of the page's rows, which are measured
+            before if they are more than SENT_BYTES. With properties the scan is in a transaction
+            of its own, and values may be counted before it
     raises  StorageGone: a property is not marked any more
     """
     by_receipt = selection.order is Order.RECEIVED
@@ -110,8 +114,8 @@ async def find_event_page(
         )
     else:
         rows = await connection.fetch(sql, *parameters)
-    found = fit(cut(rows, first, SCANNED_ROWS), PAGE_BYTES)
-    [page] = await read_pages(connection, tenant_id, [found])
+    found = cut(rows, first, SCANNED_ROWS)
+    [page] = await read_pages(connection, tenant_id, [found], PAGE_BYTES)
     return page
 
 
@@ -191,14 +195,38 @@ def filters_of(selection: Selection) -> tuple[int | None, int | None, int | None
 
 
 async def read_pages(
-    connection: Connection, tenant_id: int, found: Sequence[Found]
+    connection: Connection, tenant_id: int, found: Sequence[Found], page_bytes: int
 ) -> list[EventPage]:
+    """The events of pages, as much of each as may be held."""
+    found = [fit(one, page_bytes) for one in found]
+    if sum(row["row_bytes"] for one in found for row in one.rows) > SENT_BYTES:
+        text_bytes = await _read_text_sizes(connection, tenant_id, found)
+        found = [fit(_measured(one, text_bytes), page_bytes) for one in found]
     received_at = {row["key"]: row["received_at"] for one in found for row in one.rows}
     events = await read_events(connection, tenant_id, received_at)
     return [
         EventPage([events[row["key"]] for row in one.rows if row["key"] in events], one.resume)
         for one in found
     ]
+
+
+async def _read_text_sizes(
+    connection: Connection, tenant_id: int, found: Sequence[Found]
+) -> dict[bytes, int]:
+    positions = [(row["key"], row["received_at"]) for one in found for row in one.rows]
+    rows = await connection.fetch(
+        SQL["read_text_sizes"],
+        tenant_id,
+        [ids.bucket_of(key) for key, _ in positions],
+        [key for key, _ in positions],
+        [received_at for _, received_at in positions],
+    )
+    return {row["event_key"]: row["text_bytes"] for row in rows}
+
+
+def _measured(found: Found, text_bytes: Mapping[bytes, int]) -> Found:
+    rows = [{**row, "row_bytes": text_bytes.get(row["key"], 0)} for row in found.rows]
+    return Found(rows, found.resume)
 
 
 def _earliest_receipt(selection: Selection) -> datetime:

@@ -77,6 +77,17 @@ join event_type_version v on v.id = e.version_id
 join api_key a on a.id = e.api_key_id
 where e.tenant_id = $1
 
+-- name: read_text_sizes
+-- What the properties of some events take when they are written out.
+select e.event_key, octet_length(e.properties::text) as text_bytes
+from unnest($2::int[], $3::uuid[], $4::timestamptz[]) as k (bucket, event_key, received_at)
+cross join lateral (
+    select * from event e
+    where e.bucket = k.bucket and e.event_key = k.event_key and e.received_at = k.received_at
+    offset 0
+) e
+where e.tenant_id = $1
+
 -- name: find_ids
 -- Names of a filter; null for one that is not there.
 select

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app import ids
 from app.db.pool import Connection, Pool
@@ -25,6 +25,8 @@ READ = 500
 """Outcomes that are read at once; a rejected one may have 25 kB of reasons."""
 MAX_SEEN = 200_000
 """Keys between the horizon and now: ten seconds' worth at 20,000 outcomes a second."""
+STEP_BACK = timedelta(seconds=1)
+"""A horizon only goes back by so much if the database's clock was put back."""
 
 _FIRST = bytes(ids.ID_BYTES)
 
@@ -67,6 +69,9 @@ class Feed:
     async def _look(self) -> None:
         async with self._pool.acquire(timeout=2) as connection:
             horizon = await queries.read_horizon(connection)
+            if self._horizon is not None and horizon < self._horizon - STEP_BACK:
+                self._send_away()  # what is received now would count as told before
+                return
             position = Position(self._horizon or horizon, _FIRST)
             while True:
                 found = await queries.scan_outcomes(connection, self._tenant_id, position, SCANNED)
@@ -90,13 +95,13 @@ class Feed:
         self._seen.update((one.key, one.at) for one in new)
 
     def _send_away(self) -> None:
-        """There is too much to remember: everybody has to begin anew, and so has the feed."""
+        """What is new cannot be told: everybody has to begin anew, and so has the feed."""
         for subscription in tuple(self._subscriptions):
             subscription.end(Ending.CANNOT_TELL)
         self._subscriptions.clear()
         self._horizon, self._seen = None, {}
 
     def _forget_before(self, horizon: datetime) -> None:
-        """Never back: what was forgotten would be new again if a clock is put back."""
+        """Never back: what was forgotten would be new again."""
         self._horizon = max(horizon, self._horizon or horizon)
         self._seen = {key: at for key, at in self._seen.items() if at >= self._horizon}

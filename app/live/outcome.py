@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from app.stats.queries import OutcomeKind
 
@@ -33,12 +34,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Of a rejected item: its violations as JSON, as they are stored."""
     key_id: str | None
     key_name: str | None
+    held_bytes: int = 0
+    """About what it takes in memory: counted once, asked for by every subscription."""
 
-    @property
-    def held_bytes(self) -> int:
-        """About what it takes in memory."""
+    def __post_init__(self) -> None:
         texts = (self.source, self.event_type, self.external_event_id, self.reasons)
-        return _STRUCT_BYTES + sum(len(text) for text in (*texts, *self.differing) if text)
+        held = _STRUCT_BYTES + sum(len(text) for text in (*texts, *self.differing) if text)
+        force_setattr(self, "held_bytes", held)
 
 
 class Which(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ class Ending(StrEnum):
     TOO_SLOW = "too_slow"
     """More outcomes waited for it than may."""
     CANNOT_TELL = "cannot_tell"
-    """A flush was under way for so long that nobody can tell what is new."""
+    """A flush is under way for too long, or a clock was put back: nobody knows what is new."""
 
 
 HangUp = Callable[[Ending], None]
@@ -31,12 +31,16 @@ class Pace:
     def __init__(self, outcomes_per_second: float) -> None:
         self._seconds_each = 1 / outcomes_per_second
         self._free_at = 0.0
+        self._turns = asyncio.Lock()
 
     async def turn(self, outcomes: int) -> None:
-        """Wait for one's turn; who has many outcomes waits once for each handful of them."""
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now) + outcomes * self._seconds_each
-        await asyncio.sleep(self._free_at - now)
+        """Wait for one's turn; who has many outcomes waits once for each handful of them.
+
+        Who goes away before its turn takes nothing from the others.
+        """
+        async with self._turns:
+            await asyncio.sleep(max(0.0, self._free_at - time.monotonic()))
+            self._free_at = max(self._free_at, time.monotonic()) + outcomes * self._seconds_each
 
 
 class Subscription:

@@ -1,10 +1,18 @@
 -- Replays of quarantined items: what was asked for, how far it is, what came of it.
 
 -- name: start_replay
--- None when the tenant has one under way.
+-- None when the tenant has one under way. What is ahead of it is counted up to a limit, in the key.
 insert into quarantine_replay (replay_id, tenant_id, public_id, filter, dry_run, state, started_at,
-                               after_at, after_id)
-values ($2, $1, $3, $4, $5, 'RUNNING', $6, $7, $8)
+                               after_at, after_id, total)
+select $2, $1, $3, $4, $5, 'RUNNING', $6, $7, $8, case when items <= $10 then items end
+from (
+    select count(*) as items
+    from (
+        select from quarantine q
+        where q.tenant_id = $1 and q.received_at >= $7 and q.received_at < $9
+        limit $10::bigint + 1
+    ) as ahead
+) as counted
 on conflict (tenant_id) where state = 'RUNNING' do nothing
 returning replay_id
 
@@ -37,15 +45,15 @@ returning replay_id
 
 -- name: list_replays
 -- Newest first; a page continues before the last row of the one before.
-select replay_id, public_id, dry_run, state, reason, started_at, finished_at, after_at, scanned,
-       accepted, duplicate, conflict, rejected, failed
+select replay_id, public_id, dry_run, state, reason, started_at, finished_at, after_at, total,
+       scanned, accepted, duplicate, conflict, rejected, failed
 from quarantine_replay
 where tenant_id = $1 and (started_at, replay_id) < ($2, $3)
 order by started_at desc, replay_id desc
 limit $4
 
 -- name: find_replay
-select replay_id, public_id, dry_run, state, reason, started_at, finished_at, after_at, scanned,
-       accepted, duplicate, conflict, rejected, failed
+select replay_id, public_id, dry_run, state, reason, started_at, finished_at, after_at, total,
+       scanned, accepted, duplicate, conflict, rejected, failed
 from quarantine_replay
 where tenant_id = $1 and replay_id = $2

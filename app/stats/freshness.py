@@ -6,6 +6,7 @@ Never looks at events: the counters know the minute.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import IntEnum
 
 import msgspec
 
@@ -15,10 +16,21 @@ from app.stats.reading import Which, read_event_types, read_sources
 
 SQL = load_statements(__file__)
 
-MAX_PAIRS = 5_000
-"""Pairs of a source and an event type that are looked at."""
+SHORTEST_SILENCE = timedelta(minutes=5)
+"""Of a busy source: a restart and a retry take no longer."""
 SILENT_AFTER = 1.5
 """Usual gaps: one and a half without an event is silence."""
+HAS_HABITS = timedelta(days=1)
+"""Known for less, it is held against its longest gap: so few gaps make nothing usual."""
+IS_SURE = timedelta(days=7)
+"""Known for less, nobody has seen its week-end."""
+
+
+class State(IntEnum):
+    DELIVERING = 0
+    QUIET = 1
+    """Longer than its gaps so far, but it is known too short to call that unusual."""
+    SILENT = 2
 
 
 class Freshness(msgspec.Struct, frozen=True):
@@ -26,20 +38,23 @@ class Freshness(msgspec.Struct, frozen=True):
     event_type: str
     last_minute: datetime
     """In which the last event was received."""
+    known_since: datetime
+    """The first minute with events of the 14 days before the last one."""
     usual_gap: timedelta | None
-    """None until there were gaps enough to call one usual."""
-    is_silent: bool
-
-
-def is_silent(last_minute: datetime, usual_gap: timedelta | None, now: datetime) -> bool:
-    """Whether it is quiet for much longer than usual; never without a usual gap."""
-    return usual_gap is not None and now - last_minute > usual_gap * SILENT_AFTER
+    """None while there was none."""
+    state: State
 
 
 async def read_freshness(
-    connection: Connection, tenant_id: int, which: Which, now: datetime
+    connection: Connection,
+    tenant_id: int,
+    which: Which,
+    now: datetime,
+    *,
+    at_least: State = State.DELIVERING,
+    first: int,
 ) -> list[Freshness]:
-    """Each pair that ever had an event: the silent ones first, the longest silence first.
+    """Pairs that ever had an event: the silent ones first, the longest silence first.
 
     cost  3 statements and the minutes since the last roll-up
     """
@@ -50,21 +65,27 @@ async def read_freshness(
         tenant_id,
         None if which.sources is None else list(sources),
         None if which.event_types is None else list(types),
-        MAX_PAIRS,
+        now,
+        SHORTEST_SILENCE,
+        SILENT_AFTER,
+        HAS_HABITS,
+        IS_SURE,
+        at_least,
+        first,
     )
     found = [
         Freshness(
             source=sources[row["source_id"]],
             event_type=types[row["event_type_id"]],
             last_minute=row["last_minute"],
-            usual_gap=gap,
-            is_silent=is_silent(row["last_minute"], gap, now),
+            known_since=row["known_since"],
+            usual_gap=_gap(row["gap_seconds"]),
+            state=State(row["state"]),
         )
         for row in rows
         if row["source_id"] in sources and row["event_type_id"] in types
-        for gap in (_gap(row["usual_gap_seconds"]),)
     ]
-    found.sort(key=lambda f: (not f.is_silent, f.last_minute, f.source, f.event_type))
+    found.sort(key=lambda f: (-f.state, f.last_minute, f.source, f.event_type))
     return found
 
 

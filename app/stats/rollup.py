@@ -56,7 +56,8 @@ async def _roll_next(connection: Connection, due: datetime) -> bool:
         if hour is not None and hour < due:
             until = min(due, hour + HOUR)
             await connection.execute(SQL["roll_hour"], tenant_id, hour, until)
-            await connection.execute(SQL["note_last_minutes"], tenant_id, hour, until)
+            unnoted = max(hour, claimed["rolled_until"])
+            await connection.execute(SQL["note_last_minutes"], tenant_id, unnoted, until)
         day = claimed["days_until"]
         while day + DAY <= until:
             await connection.execute(SQL["roll_day"], tenant_id, day)

@@ -71,23 +71,46 @@ on conflict (bucket, tenant_id, source_id, event_type_id, hour, outcome, reason)
 do update set events = excluded.events, quarters = excluded.quarters
 
 -- name: note_last_minutes
--- Of each source and type with accepted events in this stretch.
-insert into ingest_freshness as f (bucket, tenant_id, source_id, event_type_id, last_minute)
-select 0, $1, source_id, event_type_id, max(minute)
-from (
+-- Of each source and type with accepted events in this stretch: the last one, and the longest gap
+-- before one. Minutes that were noted are left out: done again, it changes nothing. Who comes back
+-- after a fortnight is new.
+with minutes as (
     select source_id, event_type_id, minute
     from ingest_stat
     where bucket = 0 and tenant_id = $1 and outcome = 1
       and minute >= $2::timestamptz and minute < $3
     order by bucket, tenant_id, minute
-) as minutes
+), unnoted as (
+    select m.source_id, m.event_type_id, m.minute,
+           m.minute - lag(m.minute, 1, f.last_minute) over (
+               partition by m.source_id, m.event_type_id order by m.minute
+           ) as gap
+    from minutes m
+    left join ingest_freshness f
+        on f.bucket = 0 and f.tenant_id = $1
+       and f.source_id = m.source_id and f.event_type_id = m.event_type_id
+    where f.last_minute is null or m.minute > f.last_minute
+)
+insert into ingest_freshness as f (bucket, tenant_id, source_id, event_type_id, last_minute,
+                                   known_since, longest_gap_seconds)
+select 0, $1, source_id, event_type_id, max(minute), min(minute),
+       nullif(extract(epoch from max(gap) filter (where gap <= interval '14 days'))::int, 0)
+from unnoted
 group by source_id, event_type_id
 on conflict (bucket, tenant_id, source_id, event_type_id)
-do update set last_minute = greatest(f.last_minute, excluded.last_minute)
+do update set
+    last_minute = excluded.last_minute,
+    known_since = case when excluded.known_since > f.last_minute + interval '14 days'
+                       then excluded.known_since else f.known_since end,
+    longest_gap_seconds = case when excluded.known_since > f.last_minute + interval '14 days'
+                               then excluded.longest_gap_seconds
+                               else greatest(f.longest_gap_seconds, excluded.longest_gap_seconds)
+                          end
 
 -- name: note_usual_gaps
 -- The usual gap is the one that a moment of the last 14 days falls into, in nine of ten: shops close
 -- at night, and one outage is no habit. A few pairs at a time, of those with events since the last.
+-- What was before those 14 days is not known any more.
 with due as (
     select bucket, tenant_id, source_id, event_type_id, last_minute
     from ingest_freshness
@@ -97,15 +120,17 @@ with due as (
     for update skip locked
 )
 update ingest_freshness f
-set usual_gap_seconds = usual.gap, gap_noted_at = $3
+set usual_gap_seconds = usual.gap, known_since = greatest(f.known_since, usual.since),
+    gap_noted_at = $3
 from due
 cross join lateral (
-    select min(gap) filter (where until_here >= 0.9 * whole)::int as gap
+    select min(gap) filter (where gaps >= 3 and until_here >= 0.9 * whole)::int as gap,
+           min(at) as since
     from (
-        select gap, sum(gap) over (order by gap) as until_here, sum(gap) over () as whole,
-               count(*) over () as gaps
+        select at, gap, sum(gap) over (order by gap) as until_here, sum(gap) over () as whole,
+               count(gap) over () as gaps
         from (
-            select extract(epoch from at - lag(at) over (order by at)) as gap
+            select at, extract(epoch from at - lag(at) over (order by at)) as gap
             from (
                 select h.hour + part.number * interval '15 minutes' as at
                 from ingest_stat_hour h
@@ -116,9 +141,7 @@ cross join lateral (
                   and h.outcome = 1 and h.quarters[part.number + 1] > 0
             ) as quarters
         ) as measured
-        where gap is not null
     ) as ranked
-    where gaps >= 3
 ) as usual
 where f.bucket = due.bucket and f.tenant_id = due.tenant_id
   and f.source_id = due.source_id and f.event_type_id = due.event_type_id

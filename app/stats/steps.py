@@ -47,8 +47,8 @@ class Cover(msgspec.Struct, frozen=True):
     days: Sequence[Range]
     hours: Sequence[Range]
     minutes: Sequence[Range]
-    quarters: int
-    """Into how many parts an hour's row is cut: 1, or 4 where steps begin within hours."""
+    cuts: Sequence[int]
+    """Quarters at which an hour's row is cut, its ends included: 0, 4, or 0, 1, 4 in Kathmandu."""
 
 
 def step_starts(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[datetime]:
@@ -121,8 +121,8 @@ def cover(starts: Sequence[datetime], days_until: datetime) -> Cover:
         minutes, hours = _split(minutes, HOUR, starts[-1])
         if all(floor(moment, DAY) == moment for moment in inner):
             hours, days = _split(hours, DAY, days_until)
-    whole_hours = all(floor(moment, HOUR) == moment for moment in inner)
-    return Cover(days, hours, minutes, 1 if whole_hours else 4)
+    begun = {(moment - floor(moment, HOUR)) // QUARTER for moment in inner} if hours else set()
+    return Cover(days, hours, minutes, sorted({0, 4} | begun))
 
 
 def _split(

@@ -301,6 +301,7 @@ def test_a_database_of_an_older_version_is_left_as_it_is(empty_database_url: str
         ("--type nothing", "there is no event type 'nothing'"),
         ("--source nothing", "there is no source 'nothing'"),
         ("--source nul\x00", "'nul\\x00' is no name"),
+        ("--source half\udcff", "'half\\udcff' is no name"),
         ("--profile prf_1", "there is no profile 'prf_1'"),
         ("--type purchase_completed --schema-version 99", "purchase_completed has no version 99"),
         ("--schema-version 1", "--schema-version needs --type: versions are an event type's"),
@@ -320,6 +321,8 @@ def test_a_database_of_an_older_version_is_left_as_it_is(empty_database_url: str
             "--type purchase_completed --where /amount>ten",
             "'/amount>ten': must be a number, as the property is",
         ),
+        ("--type purchase_completed --where /amount=1e401", "no event can have such a number"),
+        ("--type purchase_completed --where /amount=1e" + 20 * "9", "must be a number"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(cdp: Cdp, arguments: str, told: str) -> None:

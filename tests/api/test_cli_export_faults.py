@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -217,16 +218,38 @@ def test_two_exports_do_not_write_one_file(filled: str, tmp_path: Path) -> None:
     assert (file.exists(), part.read_text()) == (False, "of another")
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(filled: str, tmp_path: Path) -> None:
+def test_force_takes_a_leftover_away_but_not_what_is_being_written(
+    filled: str, tmp_path: Path
+) -> None:
+    file, part = tmp_path / "e.ndjson", tmp_path / "e.ndjson.part"
+    part.write_text("left behind")
+
+    def export() -> tuple[int, str]:
+        result = run_cdp(
+            "events", "export", "--tenant", "demo", "--limit", "3", "-o", str(file), "--force",
+            environment={"CDP_DATABASE_URL": filled},
+        )  # fmt: skip
+        return result.returncode, result.stderr
+
+    assert export() == (0, f"3 events in {file}\n")
+    assert list(tmp_path.iterdir()) == [file]
+    with part.open("w") as written:
+        fcntl.flock(written, fcntl.LOCK_EX)
+        assert export() == (1, f"cdp: another export is writing {part}\n")
+        assert part.exists()
+
+
+@pytest.mark.parametrize("name", ["e.ndjson", "e.ndjson.gz", "e.ndjson.zst"])
+def test_a_full_disk_is_told_and_leaves_nothing(filled: str, tmp_path: Path, name: str) -> None:
     result = subprocess.run(
-        ["sh", "-c", 'ulimit -f 2048; exec "$0" "$@"', sys.executable, "-m", "app.cli", "events",
-         "export", "--tenant", "demo", "-o", str(tmp_path / "e.ndjson")],
+        ["sh", "-c", 'ulimit -f 1024; exec "$0" "$@"', sys.executable, "-m", "app.cli", "events",
+         "export", "--tenant", "demo", "-o", str(tmp_path / name)],
         env=clean_environment() | {"CDP_DATABASE_URL": filled},
         capture_output=True,
         text=True,
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (
         1,
-        f"cdp: {tmp_path}/e.ndjson: File too large\n",
+        f"cdp: {tmp_path}/{name}: File too large\n",
     )
     assert list(tmp_path.iterdir()) == []

@@ -1,10 +1,18 @@
 """Runs a guide: its requests against the service, its pasted answers against the real ones.
 
 A request is a fenced block `graphql as=NAME` or `http as=NAME`, its answer the `json` block behind
-it. More words behind the language: `wait=TEXT` asks again until the answer has that text (without
-blanks), `pause=SECONDS` waits first, `at=TIME` is a time in the request that stands for five
-seconds from now. Ids, keys and times differ from run to run: they must look alike, and one that
-was answered is used in later requests in place of the one in the text.
+it; or `sh` with one `cdp` command, its output the `text` block behind. More words behind the
+language:
+
+wait=TEXT      asks again until the answer has that text (without blanks)
+pause=SECONDS  waits first
+at=TIME        a time in the request that stands for five seconds from now
+since=TIME     a time, from here on, that stands for an hour ago
+later=MINUTES  lets so much time pass first
+name=NAME      keeps the answer under that name
+figures=vary, data=FIELD,…  what may differ from the answer (`comparison`)
+
+Ids, keys and times that were answered are used in later requests in place of those in the text.
 """
 
 from __future__ import annotations
@@ -12,8 +20,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,20 +30,23 @@ from typing import Any
 import httpx
 import msgspec
 
-WAIT_SECONDS = 60
+from tests.guides.comparison import alike, allowed, differences, shape
+from tests.support import run_cdp
+
+WAIT_SECONDS = 180
+COMMAND_SECONDS = 1_800
 SOON = timedelta(seconds=5)
 _STEP = re.compile(
-    r"^```(?P<kind>graphql|http)(?P<words>[^\n]*)\n(?P<request>.*?)^```\n+"
-    r"^```json\n(?P<answer>.*?)^```$",
+    r"^```(?P<kind>graphql|http|sh)(?P<words>[^\n]*)\n(?P<request>(?:(?!```)[^\n]*\n)*)^```\n+"
+    r"^```(?:json|text)\n(?P<answer>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_CHANGING = (
-    re.compile(r"(?:evt|prf|qrn|drf|imp|req|rpl)_[0-9a-z]+"),
-    re.compile(r"cdp_[a-z]+_[a-z2-7]{10}_(?:[a-z2-7]{32}|…)"),
-    re.compile(r"[a-z2-7]{10}"),
-    re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"),
-)
 _SECRET = re.compile(r"(cdp_[a-z]+_[a-z2-7]{10}_)[a-z2-7]{32}")
+_EVENTS = re.compile(r"--events \d+")
+_PROGRESS = "delivering "
+"""How a line begins that says how long it took."""
+_REPEATED = "requests repeated"
+"""In a line that is there if the service was so busy that it asked for patience."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -56,18 +68,38 @@ def steps_of(text: str) -> Iterator[Step]:
 class Transcript:
     """A guide on its way through a service."""
 
-    def __init__(self, client: httpx.AsyncClient, admin_key: str) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        admin_key: str,
+        *,
+        let_pass: Callable[[timedelta], Awaitable[None]] | None = None,
+        demo: str | None = None,
+    ) -> None:
+        """
+        let_pass  what `later` does; None really waits
+        demo      options in place of each `--events` of a command
+        """
+        self.answers: dict[str, Any] = {}
         self._client = client
         self._keys = {"admin": admin_key}
+        self._let_pass = let_pass
+        self._demo = demo
         self._now: dict[str, str] = {}
         """What stands in the text → what it is in this run."""
 
     async def check(self, guide: Path) -> None:
         """Every pasted answer is what the service answers."""
         for step in steps_of(guide.read_text(encoding="utf-8")):
-            expected = json.loads(step.answer)
             answer = await self._ask(step)
-            self._compare(expected, answer, f"{guide.name}: {step.request}\n→ {answer}")
+            where = f"{guide.name}: {step.request}\n→ {answer}"
+            if step.kind == "sh":
+                said, now = (_kinds_of_lines(text) for text in (step.answer, answer))
+                assert said == now, where
+                continue
+            said = json.loads(step.answer)
+            assert list(differences(said, answer, allowed(step.words))) == [], where
+            self._learn(said, answer)
 
     async def record(self, guide: Path) -> None:
         """Paste the real answers into the guide, without secrets."""
@@ -76,6 +108,9 @@ class Transcript:
         try:
             for step in steps_of(text):
                 answer = await self._ask(step)
+                if step.kind == "sh":
+                    edits.append((step.answer_span, answer))
+                    continue
                 self._learn(json.loads(step.answer), answer)
                 pasted = _SECRET.sub(r"\1…", json.dumps(answer, indent=2, ensure_ascii=False))
                 edits.append((step.answer_span, pasted + "\n"))
@@ -90,26 +125,51 @@ class Transcript:
         return text
 
     async def _ask(self, step: Step) -> Any:
-        await asyncio.sleep(float(step.words.get("pause", 0)))
+        await self._wait_before(step)
         deadline = time.monotonic() + WAIT_SECONDS
         wanted = step.words.get("wait", "")
         while True:
+            if step.kind == "sh":
+                return await self._run(step.request)
             response = await self._send(step)
             answer = response.json()
             if wanted in response.text.replace(" ", ""):
-                self._remember_keys(answer)
+                self._remember(step, answer)
                 return answer
             assert time.monotonic() < deadline, f"never {wanted}: {answer}"
             await asyncio.sleep(0.2)
+
+    async def _wait_before(self, step: Step) -> None:
+        await asyncio.sleep(float(step.words.get("pause", 0)))
+        if "later" in step.words:
+            later = timedelta(minutes=int(step.words["later"]))
+            if self._let_pass is None:
+                await asyncio.sleep(later.total_seconds())
+            else:
+                await self._let_pass(later)
+        if "since" in step.words:
+            self._now[step.words["since"]] = _text_of(datetime.now(UTC) - timedelta(hours=1))
+
+    async def _run(self, request: str) -> str:
+        """What a command prints, but for its progress."""
+        if self._demo is not None:
+            request = _EVENTS.sub(self._demo, request)
+        program, *arguments = shlex.split(request, comments=True)
+        assert program == "cdp"
+        environment = {"CDP_URL": str(self._client.base_url), "CDP_KEY": self._keys["admin"]}
+        done = await asyncio.to_thread(
+            run_cdp, *arguments, environment=environment, seconds=COMMAND_SECONDS
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(_PROGRESS))
 
     async def _send(self, step: Step) -> httpx.Response:
         request = step.request
         for said, now in self._now.items():
             request = request.replace(said, now)
         if "at" in step.words:
-            request = request.replace(
-                step.words["at"], (datetime.now(UTC) + SOON).strftime("%Y-%m-%dT%H:%M:%SZ")
-            )
+            request = request.replace(step.words["at"], _text_of(datetime.now(UTC) + SOON))
         path, body = "/graphql", json.dumps({"query": request})
         if step.kind == "http":
             first, _, body = request.partition("\n")
@@ -120,10 +180,12 @@ class Transcript:
         }
         return await self._client.post(path, content=body.encode(), headers=headers)
 
-    def _remember_keys(self, answer: Any) -> None:
+    def _remember(self, step: Step, answer: Any) -> None:
         for made in (answer.get("data") or {}).values():
             if isinstance(made, dict) and made.get("__typename") == "CreatedApiKey":
                 self._keys[made["apiKey"]["name"]] = made["key"]
+        if "name" in step.words:
+            self.answers[step.words["name"]] = answer["data"]
 
     def _learn(self, said: Any, now: Any) -> None:
         """Ids at places that both have."""
@@ -133,25 +195,15 @@ class Transcript:
         elif isinstance(said, list) and isinstance(now, list):
             for one, other in zip(said, now, strict=False):
                 self._learn(one, other)
-        elif isinstance(said, str) and isinstance(now, str) and _alike(said, now):
+        elif isinstance(now, str) and alike(said, now):
             self._now[said] = now
 
-    def _compare(self, expected: Any, actual: Any, where: str) -> None:
-        assert type(expected) is type(actual), where
-        if isinstance(expected, dict):
-            assert expected.keys() == actual.keys(), where
-            for name, value in expected.items():
-                self._compare(value, actual[name], where)
-        elif isinstance(expected, list):
-            assert len(expected) == len(actual), where
-            for one, other in zip(expected, actual, strict=True):
-                self._compare(one, other, where)
-        elif isinstance(expected, str) and _alike(expected, actual):
-            self._now[expected] = actual
-        else:
-            assert expected == actual, where
+
+def _text_of(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _alike(said: str, now: str) -> bool:
-    """Whether both are ids, keys or times of one form."""
-    return any(form.fullmatch(said) and form.fullmatch(now) for form in _CHANGING)
+def _kinds_of_lines(text: str) -> set[str]:
+    """What lines say, whatever their order, their figures, and the room that those take."""
+    lines = [line for line in text.splitlines() if _REPEATED not in line]
+    return {re.sub(r"[\s─━┏┓┗┛┳┻╇┡┩└┘┴]+", " ", shape(line)) for line in lines}

@@ -92,3 +92,26 @@ async def test_steps_add_up_and_the_next_begins_behind_the_last(pool: Pool, seed
     assert claimed.after == behind
     assert found is not None
     assert (found.scanned, found.duplicate, found.rejected, found.failed) == (18, 4, 6, 2)
+
+
+async def test_what_is_ahead_is_counted_up_to_a_limit(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pool.execute(
+        "insert into quarantine (bucket, quarantine_id, tenant_id, received_at, expires_at,"
+        " api_key_id, error_code, reasons, size_bytes, payload)"
+        " select 0, gen_random_uuid(), $1, now() - n * interval '1 minute', now(), 1,"
+        " 'validation_failed', '[]', 1, '' from generate_series(1, 3) n",
+        seeded.tenant_id,
+    )
+    for limit, total in ((3, 3), (2, None)):
+        monkeypatch.setattr(replays, "MAX_COUNTED", limit)
+        replay_id = await start(pool, seeded.tenant_id)
+        assert replay_id is not None
+        async with pool.acquire() as connection:
+            found = await replays.find_replay(connection, seeded.tenant_id, replay_id)
+            assert found is not None
+            assert found.total == total
+            await replays.finish(
+                connection, seeded.tenant_id, replay_id, replays.STOPPED, clock.now()
+            )

@@ -73,7 +73,7 @@ def counts_of(
     ]
     apart = (ids != [ALL], False, True, True)
     outcomes = [1, 2, 3, 4]
-    return tenant_id, starts, *bounds, ids, [ALL], outcomes, parts.quarters, *apart, 10_000
+    return tenant_id, starts, *bounds, ids, [ALL], outcomes, parts.cuts, *apart, 10_000
 
 
 def rows_read(nodes: list[dict[str, Any]], table: str) -> int:
@@ -116,6 +116,29 @@ async def test_a_total_of_a_month_reads_days_and_the_hours_at_its_ends(
     # Older ones tell whole rows a loop, rounded.
     assert abs(hours - (2 + filled.hour)) <= rows_ahead(connection)
     assert rows_read(nodes, "ingest_stat") == 0
+
+
+async def test_of_many_pairs_only_those_with_something_of_it_are_looked_up(
+    connection: Connection, seeded: Seed, filled: datetime
+) -> None:
+    await connection.execute(
+        "insert into ingest_stat_hour"
+        " select 0, $1, s, t, $2, 4, 'size', 1, array[1, 0, 0, 0]::bigint[]"
+        " from unnest('{-1, 2}'::bigint[]) s cross join unnest('{-1, 3}'::bigint[]) t",
+        seeded.tenant_id, filled - 2 * HOUR,
+    )  # fmt: skip
+    parts = cover([filled - 20 * HOUR, filled], filled - DAY)
+    bounds = [[filled - 20 * HOUR], [filled]]
+    many = list(range(40))
+    nodes = await explained(
+        connection, SQL["read_counts"], seeded.tenant_id, [filled - 20 * HOUR, filled],
+        [], [], *bounds, [], [], many, many, [4], parts.cuts, True, True, False, True, 10,
+    )  # fmt: skip
+    assert nodes[0]["Actual Rows"] == 1
+    probes = sum(
+        node["Actual Loops"] for node in nodes if node.get("Relation Name") == "ingest_stat_hour"
+    )
+    assert probes == 40 + 40 + 1
 
 
 async def test_rolling_up_reads_what_it_sums_up(

@@ -16,7 +16,7 @@ import pytest
 from app import clock
 from app.db.pool import Pool, close_pool, open_pool
 from app.stats import rollup
-from app.stats.freshness import read_freshness
+from app.stats.freshness import Freshness, State, read_freshness
 from app.stats.queries import CountKey, OutcomeKind, add_counts
 from app.stats.reading import Group, GroupBy, Which, read_chart
 from app.stats.rollup import SQL as ROLLUP
@@ -68,6 +68,13 @@ async def total(pool: Pool, tenant_id: int, start: datetime, end: datetime) -> i
             connection, tenant_id, start, end, Step.WHOLE, UTC_ZONE, frozenset(), Which()
         )
     return chart.total
+
+
+async def freshness(
+    pool: Pool, tenant_id: int, now: datetime, which: Which | None = None, first: int = 50
+) -> list[Freshness]:
+    async with pool.acquire() as connection:
+        return await read_freshness(connection, tenant_id, which or Which(), now, first=first)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu"])
@@ -245,28 +252,110 @@ async def test_the_usual_gap_knows_nights_and_forgives_one_outage(pool: Pool, se
     type_id = await pool.fetchval(
         "select id from event_type where tenant_id = $1 order by id", tenant_id
     )
-    start = this_hour() - 6 * DAY
-    for hour in range(6 * 24):
+    start = this_hour() - 8 * DAY
+    for hour in range(8 * 24):
         if hour % 24 >= 14:  # open for ten hours
             await count(pool, tenant_id, start + hour * HOUR, CountKey(shop, type_id, ACCEPTED, ""))
         if not 50 <= hour < 55:
             for quarter in range(4):
                 moment = start + hour * HOUR + quarter * timedelta(minutes=15)
                 await count(pool, tenant_id, moment, CountKey(sensor, type_id, ACCEPTED, ""))
-    await count(pool, tenant_id, start + 140 * HOUR, CountKey(new, type_id, ACCEPTED, ""))
+    await count(pool, tenant_id, start + 188 * HOUR, CountKey(new, type_id, ACCEPTED, ""))
     while await roll_up(pool):
         pass
-    async with pool.acquire() as connection:
-        now = this_hour() + timedelta(minutes=30)
-        found = await read_freshness(connection, tenant_id, Which(), now)
-        only = await read_freshness(connection, tenant_id, Which(sources=["shop"]), now)
-    assert {f.source: (f.usual_gap, f.is_silent) for f in found} == {
-        "sensor": (timedelta(minutes=15), True),
-        "shop": (timedelta(hours=15), False),
-        "new": (None, False),
-    }
-    assert found[0].source == "sensor"
+    now = this_hour() + timedelta(minutes=30)
+    found = await freshness(pool, tenant_id, now)
+    assert [(f.source, f.usual_gap, f.state) for f in found] == [
+        ("sensor", timedelta(minutes=15), State.SILENT),
+        ("new", None, State.QUIET),
+        ("shop", timedelta(hours=15), State.DELIVERING),
+    ]
+    only = await freshness(pool, tenant_id, now, Which(sources=["shop"]))
     assert [f.source for f in only] == ["shop"]
+    assert [f.source for f in await freshness(pool, tenant_id, now, first=1)] == ["sensor"]
+
+
+async def test_who_is_known_for_less_than_a_week_is_quiet_and_not_silent(
+    pool: Pool, seeded: Seed
+) -> None:
+    (old, young) = await sources(pool, seeded.tenant_id, "old", "young")
+    last = this_hour() - HOUR
+    for hours in range(8 * 24):
+        await count(pool, seeded.tenant_id, last - hours * HOUR, CountKey(old, 0, ACCEPTED, ""))
+        if hours <= 6 * 24:
+            await count(
+                pool, seeded.tenant_id, last - hours * HOUR, CountKey(young, 0, ACCEPTED, "")
+            )
+    while await roll_up(pool):
+        pass
+    for later, old_is, young_is in (
+        (90, State.DELIVERING, State.DELIVERING),
+        (91, State.SILENT, State.QUIET),
+    ):
+        found = await freshness(pool, seeded.tenant_id, last + timedelta(minutes=later))
+        assert {f.source: f.state for f in found} == {"old": old_is, "young": young_is}
+        assert {f.source: last - f.known_since for f in found} == {
+            "old": 8 * DAY - HOUR,
+            "young": 6 * DAY,
+        }
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3], ids=lambda turns: f"rolled up {turns} times")
+async def test_of_the_first_hours_the_longest_gap_by_minutes_counts(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """The same, whether minutes were rolled up at once, little by little or not at all."""
+    start = this_hour() - 3 * HOUR
+    minutes = [0, 1, 2, 6, 7, 31, 32, 55, 58]
+    for minute in minutes:
+        moment = start + timedelta(minutes=minute)
+        await count(pool, seeded.tenant_id, moment, CountKey(0, 0, ACCEPTED, ""), writer=1)
+        await count(pool, seeded.tenant_id, moment, CountKey(0, 0, ACCEPTED, ""), writer=2)
+    for turn in range(turns):
+        monkeypatch.setattr(
+            clock, "now", lambda turn=turn: start + timedelta(minutes=22 * (turn + 1))
+        )
+        await roll_up(pool)
+    last = start + timedelta(minutes=58)
+    for silence, state in ((36, State.DELIVERING), (37, State.QUIET)):
+        (found,) = await freshness(pool, seeded.tenant_id, last + timedelta(minutes=silence))
+        assert found.state is state
+        assert found.usual_gap == timedelta(minutes=24)
+        assert (found.known_since, found.last_minute) == (start, last)
+
+
+async def test_a_source_of_one_minute_is_quiet_after_five_more_and_never_silent(
+    pool: Pool, seeded: Seed
+) -> None:
+    minute = this_hour() - 9 * HOUR
+    await count(pool, seeded.tenant_id, minute, CountKey(0, 0, ACCEPTED, ""))
+    await roll_up(pool)
+    for later, state in (
+        (timedelta(minutes=5), State.DELIVERING),
+        (timedelta(minutes=6), State.QUIET),
+        (90 * DAY, State.QUIET),
+    ):
+        (found,) = await freshness(pool, seeded.tenant_id, minute + later)
+        assert (found.usual_gap, found.state) == (None, state)
+
+
+@pytest.mark.parametrize("rolled", [False, True], ids=["minutes", "rolled up"])
+async def test_who_comes_back_after_a_fortnight_is_new(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch, rolled: bool
+) -> None:
+    back, key = this_hour() - HOUR, CountKey(0, 0, ACCEPTED, "")
+    for hours in range(4):
+        await count(pool, seeded.tenant_id, back - 20 * DAY + hours * HOUR, key)
+    with monkeypatch.context() as then:
+        then.setattr(clock, "now", lambda: back - 10 * DAY)
+        await roll_up(pool)
+    await count(pool, seeded.tenant_id, back, key)
+    await count(pool, seeded.tenant_id, back + timedelta(minutes=7), key)
+    if rolled:
+        await roll_up(pool)
+    (found,) = await freshness(pool, seeded.tenant_id, back + timedelta(minutes=30))
+    assert (found.known_since, found.usual_gap) == (back, timedelta(minutes=7))
+    assert found.state is State.QUIET
 
 
 async def test_a_chart_is_the_same_at_any_moment_of_a_roll_up(
@@ -299,8 +388,7 @@ async def test_freshness_is_of_this_minute(pool: Pool, seeded: Seed) -> None:
     await count(pool, seeded.tenant_id, minute, CountKey(0, 0, ACCEPTED, ""))
     await count(pool, seeded.tenant_id, minute - 9 * HOUR, CountKey(0, 0, ACCEPTED, ""))
     await roll_up(pool)
-    async with pool.acquire() as connection:
-        (found,) = await read_freshness(connection, seeded.tenant_id, Which(), clock.now())
+    (found,) = await freshness(pool, seeded.tenant_id, clock.now())
     assert found.last_minute == minute
 
 
@@ -314,5 +402,4 @@ async def test_another_tenant_s_counters_are_nowhere(pool: Pool, seeded: Seed) -
     start = datetime(2020, 1, 1, tzinfo=UTC)
     assert await total(pool, seeded.tenant_id, start, clock.now()) == 0
     assert await total(pool, other, start, clock.now()) == 3
-    async with pool.acquire() as connection:
-        assert await read_freshness(connection, seeded.tenant_id, Which(), clock.now()) == []
+    assert await freshness(pool, seeded.tenant_id, clock.now()) == []

@@ -170,6 +170,19 @@ async def test_an_identifier_follows_through_others_that_came_since(world: World
     await world.check()
 
 
+async def test_a_device_of_somebody_else_s_leads_nobody_to_him(world: World) -> None:
+    """e2 came with the device of e1 before it was known to be p1's, all of it of one flush."""
+    await world.deliver(["e1", "d1"])
+    await world.deliver(["p1"])
+    await world.deliver(["e1", "p1"])
+    [device, _] = await world.deliver(["e2", "d1"], ["e2", "p1"], later=HOUR)
+    [merged] = await world.merged()
+    await world.unmerge(merged)
+    assert await world.people() == {frozenset({"e1", "d1"}), frozenset({"p1", "e2"})}
+    assert (await world.assignment())[device] == merged
+    await world.check()
+
+
 async def test_a_device_that_was_adopted_is_nobody_s_again(world: World) -> None:
     await world.deliver(["e1"])
     [device] = await world.deliver(["d1"])

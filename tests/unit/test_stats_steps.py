@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.stats.freshness import is_silent
 from app.stats.steps import (
     DAY,
     HOUR,
@@ -117,7 +116,7 @@ def test_a_long_stretch_is_read_from_days_and_its_ends_from_hours_and_minutes() 
             (at("2026-05-01T22:58Z"), at("2026-05-01T23:00Z")),
             (at("2026-05-04T01:00Z"), at("2026-05-04T01:02Z")),
         ],
-        quarters=1,
+        cuts=[0, 4],
     )
 
 
@@ -138,12 +137,18 @@ def test_every_instant_is_covered_once_and_by_what_is_rolled_up_only(
     inner = starts[1:-1]
     for begin, end in parts.days:
         assert all(moment.hour == 0 == moment.minute for moment in inner if begin < moment < end)
-    if parts.quarters == 1:
-        assert all(moment.minute == 0 for moment in inner)
+    assert (parts.cuts[0], parts.cuts[-1]) == (0, 4)
+    if parts.hours:
+        assert {moment.minute // 15 for moment in inner} | {0, 4} == set(parts.cuts)
 
 
-def test_silence_is_one_and_a_half_usual_gaps_without_an_event() -> None:
-    now = at("2026-05-20T12:00Z")
-    assert not is_silent(now - HOUR * 1.5, HOUR, now)
-    assert is_silent(now - HOUR * 1.6, HOUR, now)
-    assert not is_silent(now - DAY, None, now)
+@pytest.mark.parametrize(
+    ("zone", "cuts"),
+    [("Europe/Berlin", [0, 4]), ("Asia/Kolkata", [0, 2, 4]), ("Asia/Kathmandu", [0, 1, 4]),
+     ("Australia/Lord_Howe", [0, 2, 4])],
+)  # fmt: skip
+def test_hours_are_cut_where_a_zone_s_hours_begin(zone: str, cuts: list[int]) -> None:
+    starts = step_starts(
+        at("2026-03-01T00:00Z"), at("2026-05-01T00:00Z"), Step.HOUR, ZoneInfo(zone)
+    )
+    assert cover(starts, at("2026-05-01T00:00Z")).cuts == cuts

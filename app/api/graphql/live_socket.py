@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -57,7 +58,7 @@ log = structlog.get_logger()
 
 _WORDS: Mapping[Ending, tuple[int, str]] = {
     Ending.TOO_SLOW: (TOO_SLOW, "too slow: ask for fewer outcomes"),
-    Ending.CANNOT_TELL: (TRY_AGAIN_LATER, "a flush takes too long to tell what is new"),
+    Ending.CANNOT_TELL: (TRY_AGAIN_LATER, "what is new cannot be told at present"),
 }
 
 
@@ -105,6 +106,10 @@ class _Connection:
             if self._principal is not None:
                 self._sockets.leave(self._principal)
 
+    def make_room(self) -> None:
+        """End, for others: no key has been shown yet."""
+        self._start(self._protocol.end(TRY_AGAIN_LATER, "too many connections show no key"))
+
     async def on_ws_connect(self, context: object) -> UnsetType:
         """Take the key of connection_init, or of the handshake.
 
@@ -120,8 +125,8 @@ class _Connection:
             away = error.code is ErrorCode.UNAVAILABLE
             await self._protocol.end(TRY_AGAIN_LATER if away else FORBIDDEN, error.message)
             raise ConnectionRejectionError from None
-        if not self._sockets.enter(principal):
-            await self._protocol.end(TRY_AGAIN_LATER, "the tenant has too many live connections")
+        if full := self._sockets.enter(self, principal):
+            await self._protocol.end(TRY_AGAIN_LATER, f"the {full} has too many live connections")
             raise ConnectionRejectionError
         self._principal = principal
         self._start(self._watch(principal))
@@ -138,12 +143,14 @@ class _Connection:
         """The answers of one subscription; a refusal is an answer too."""
         if len(query) > MAX_QUERY_CHARS:
             return _refusal(f"a query may have {MAX_QUERY_CHARS} characters")
-        return await self._sockets.schema.stream(
-            query,
-            variable_values=variable_values,
-            operation_name=operation_name,
-            context_value=self._context(),
-            allowed_operation_types=(OperationType.SUBSCRIPTION,),
+        return _answers(
+            await self._sockets.schema.stream(
+                query,
+                variable_values=variable_values,
+                operation_name=operation_name,
+                context_value=self._context(),
+                allowed_operation_types=(OperationType.SUBSCRIPTION,),
+            )
         )
 
     def _context(self) -> Context:
@@ -196,8 +203,10 @@ class LiveSockets:
         self.authenticator = authenticator
         self.live = live
         self.settings = settings
-        self._open = 0
+        self._keyless: dict[_Connection, None] = {}
+        """Those that have shown no key yet, the oldest first."""
         self._open_of: Counter[int] = Counter()
+        """The others, by tenant."""
 
     async def serve(self, socket: WebSocket[Any, Any, State]) -> None:
         """From the handshake to the end.
@@ -212,28 +221,51 @@ class LiveSockets:
             )
             return
         await socket.accept(GRAPHQL_TRANSPORT_WS_PROTOCOL)
-        if self._open >= self.settings.live_sockets:
-            await socket.close(TRY_AGAIN_LATER, "the worker has too many live connections")
-            return
-        self._open += 1
+        connection = _Connection(self, socket)
+        if len(self._keyless) >= self.settings.live_sockets:
+            self._make_room()
+        self._keyless[connection] = None
         try:
-            await _Connection(self, socket).serve()
+            await connection.serve()
         except Exception as error:
             log.error("live_failed", exc_info=error)
             raise
         finally:
-            self._open -= 1
+            self._keyless.pop(connection, None)
 
-    def enter(self, principal: Principal) -> bool:
-        """Whether the key's tenant may have one more."""
+    def _make_room(self) -> None:
+        """Whoever has a key shows it at once: one who goes on without takes no other's place."""
+        oldest = next(iter(self._keyless))
+        del self._keyless[oldest]
+        oldest.make_room()
+
+    def enter(self, connection: _Connection, principal: Principal) -> str | None:
+        """Count a connection whose key is good; or who has no room for one more."""
         tenant_id = principal.tenant.tenant_id
+        if self._open_of.total() >= self.settings.live_sockets:
+            return "worker"
         if self._open_of[tenant_id] >= self.settings.live_tenant_sockets:
-            return False
+            return "tenant"
+        self._keyless.pop(connection, None)
         self._open_of[tenant_id] += 1
-        return True
+        return None
 
     def leave(self, principal: Principal) -> None:
         self._open_of[principal.tenant.tenant_id] -= 1
+
+
+async def _answers(stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """A mistake in the text is an answer as well: Strawberry lets it through as an exception.
+
+    Not as the error it is: the protocol would end the connection, and what else it listens to.
+    """
+    try:
+        async with aclosing(stream):
+            async for answer in stream:
+                yield answer
+    except GraphQLError as error:
+        told = GraphQLError(error.message, source=error.source, positions=error.positions)
+        yield PreExecutionError(data=None, errors=[told])
 
 
 async def _refusal(message: str) -> AsyncGenerator[PreExecutionError, None]:

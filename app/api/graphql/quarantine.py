@@ -177,7 +177,11 @@ class QuarantineMutation:
         self,
         info: Info,
         dry_run: Annotated[
-            bool, strawberry.argument(description="Only count what would become of them.")
+            bool,
+            strawberry.argument(
+                description="Only count what would become of them. Nothing is written, so of a fact"
+                " that was refused twice, both may count as accepted."
+            ),
         ],
         filter: _Filter = None,
     ) -> ReplayQuarantineResult:

@@ -34,6 +34,10 @@ class QuarantineReplay:
     scanned_until: datetime | None = strawberry.field(
         description="Items received until then were looked at, oldest first; null before the first."
     )
+    total: Number | None = strawberry.field(
+        description="About how many there are to look at; null where it was not counted: more than"
+        f" {queries.MAX_COUNTED:,}."
+    )
     scanned: Number = strawberry.field(description="Items looked at, meant or not.")
     accepted: Number = strawberry.field(description="Made an event.")
     duplicate: Number = strawberry.field(description="The same fact was there already.")
@@ -57,6 +61,7 @@ def replay_of(replay: Replay) -> QuarantineReplay:
         started_at=replay.started_at,
         finished_at=replay.finished_at,
         scanned_until=replay.after_at if replay.scanned else None,
+        total=None if replay.total is None else Number(replay.total),
         scanned=Number(replay.scanned),
         accepted=Number(replay.accepted),
         duplicate=Number(replay.duplicate),

@@ -56,6 +56,9 @@ class RetriesQuery:
                 f" {DEFAULT_HOURS} hours if left out."
             ),
         ] = None,
+        prefix: Annotated[
+            str, strawberry.argument(description="Only sources whose names begin so: brand.pos.")
+        ] = "",
         first: First = DEFAULT_SOURCES,
     ) -> list[SourceRetries]:
         shown = checked_first(first)
@@ -71,7 +74,7 @@ class RetriesQuery:
                 frozenset({GroupBy.SOURCE, GroupBy.OUTCOME}),
                 Which(outcomes=_VALID),
             )
-        return _ranked(chart.series)[:shown]
+        return [one for one in _ranked(chart.series) if one.source.startswith(prefix)][:shown]
 
 
 def _ranked(counts: Sequence[Series]) -> list[SourceRetries]:

@@ -31,6 +31,7 @@ from app.api.graphql.stats_types import (
     which_of,
 )
 from app.stats import freshness, reading, steps
+from app.stats.freshness import State
 from app.stats.queries import OutcomeKind
 from app.stats.reading import Chart, GroupBy, Which
 from app.stats.steps import Step
@@ -118,24 +119,28 @@ class StatsQuery:
         ]
 
     @strawberry.field(
-        description="When each source last had an event of each type accepted; silent ones first.",
+        description="When each source last had an event of each type accepted: silent ones first,"
+        " then quiet ones, the longest silence first.",
         permission_classes=_READERS,
     )
     async def freshness(
         self,
         info: Info,
         filter: _Filter = None,
-        silent_only: Annotated[
-            bool, strawberry.argument(description="Only what is silent for longer than usual.")
-        ] = False,
+        silent_only: Annotated[bool, strawberry.argument(description="Only SILENT ones.")] = False,
         first: First = 50,
     ) -> list[SourceFreshness]:
         shown, which = checked_first(first), _which_of_any_outcome(filter)
         async with info.context.pool.acquire() as connection:
             found = await freshness.read_freshness(
-                connection, info.context.tenant_id, which, clock.now()
+                connection,
+                info.context.tenant_id,
+                which,
+                clock.now(),
+                at_least=State.SILENT if silent_only else State.DELIVERING,
+                first=shown,
             )
-        return [freshness_of(one) for one in found if one.is_silent or not silent_only][:shown]
+        return [freshness_of(one) for one in found]
 
     @strawberry.field(
         description=f"How late events come. Over {MAX_LAG_DAYS} days at most.",

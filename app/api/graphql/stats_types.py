@@ -10,9 +10,12 @@ import strawberry
 
 from app.api.graphql.scalars import Number
 from app.stats import freshness, reading
+from app.stats.freshness import State
 from app.stats.queries import OutcomeKind
 from app.stats.reading import GroupBy, Which
-from app.stats.steps import Step
+from app.stats.steps import MINUTE, Step
+
+_SHORTEST_MINUTES = freshness.SHORTEST_SILENCE // MINUTE
 
 
 @strawberry.enum(description="What became of a delivery.")
@@ -102,6 +105,22 @@ class ErrorCount:
     events: Number = strawberry.field(description="How many were refused for it.")
 
 
+@strawberry.enum(description="Whether a source still sends an event type as it used to.")
+class FreshnessState(Enum):
+    DELIVERING = strawberry.enum_value(
+        State.DELIVERING.name,
+        description=f"The last event is no longer ago than {_SHORTEST_MINUTES} minutes, or than"
+        f" {freshness.SILENT_AFTER} usual gaps.",
+    )
+    QUIET = strawberry.enum_value(
+        State.QUIET.name,
+        description="It is, but the source is known to send it for less than"
+        f" {freshness.IS_SURE.days} days, or sent it too seldom: it may rest at night or at"
+        " week-ends.",
+    )
+    SILENT = strawberry.enum_value(State.SILENT.name, description="It is, and that is unusual.")
+
+
 @strawberry.type(description="When a source last had an event of a type accepted.")
 class SourceFreshness:
     source: str = strawberry.field(description="The source.")
@@ -109,20 +128,25 @@ class SourceFreshness:
     last_event_at: datetime = strawberry.field(
         description="The minute in which the last one was received."
     )
+    known_since: datetime = strawberry.field(
+        description="The first minute with one, of the 14 days before the last: what is said here"
+        " rests on the time between them."
+    )
     usual_gap_seconds: int | None = strawberry.field(
         description="The gap between quarters of an hour with events into which nine of ten moments"
-        " of the last 14 days fall; null while there were too few."
+        " of the last 14 days fall; known for less than a day, the longest gap between minutes"
+        " with events. Null while there was none."
     )
-    silent_since: datetime | None = strawberry.field(
-        description=f"`lastEventAt` when it is over {freshness.SILENT_AFTER} usual gaps ago."
-    )
+    state: FreshnessState = strawberry.field(description="Whether it still comes.")
+    silent_since: datetime | None = strawberry.field(description="`lastEventAt` when it is SILENT.")
 
 
 @strawberry.type(description="From when events happened to when they were received.")
 class IngestLag:
     events: int = strawberry.field(
-        description=f"Events measured: those of the newest {reading.LAG_SAMPLE:,} that match and"
-        " said when they happened."
+        description=f"Events measured. The newest {reading.LAG_SAMPLE:,} of the time are looked at,"
+        " whatever the filter says; those of them count that match it and said when they happened."
+        " 0: none did, though older ones may; ask for a time in which they came."
     )
     p50_seconds: float | None = strawberry.field(description="Half of them took no longer.")
     p95_seconds: float | None = strawberry.field(description="19 of 20 took no longer.")
@@ -158,6 +182,8 @@ def freshness_of(found: freshness.Freshness) -> SourceFreshness:
         source=found.source,
         event_type=found.event_type,
         last_event_at=found.last_minute,
+        known_since=found.known_since,
         usual_gap_seconds=None if found.usual_gap is None else int(found.usual_gap.total_seconds()),
-        silent_since=found.last_minute if found.is_silent else None,
+        state=FreshnessState[found.state.name],
+        silent_since=found.last_minute if found.state is State.SILENT else None,
     )

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 PHONE_REGION = "US"
 """Where the national spelling of the phone numbers comes from."""
-SYSTEMS = ("brand.app", "brand.crm", "brand.pos", "brand.shop")
+SYSTEMS = ("brand.app", "brand.crm", "brand.shop")
+"""Beside them, each till is a source."""
 
 _MASK = (1 << 64) - 1
 _LOYALTY_IDS = 899_999_963
 """Prime: numbers multiplied modulo it stay apart."""
-_FICTIONAL_PHONES = 80_000
-"""800 area codes with 100 numbers each; beyond it numbers are given out a second time."""
+_FICTIONAL_PHONES = 79_900
+"""Area codes 201 to 999 with 100 numbers each; beyond it they are given out a second time."""
 _MAX_SHOPS = 40
 
 _FIRST_NAMES = (
@@ -52,15 +53,13 @@ class Shop(NamedTuple):
     closes: int
     sunday: tuple[int, int] | None
     tills: int
-    own_sources: bool
-    """Its tills deliver each under a source name of its own, not all as brand.pos."""
     new_tills: bool
     """They send what version 2 of a purchase may have."""
     latitude: float
     longitude: float
 
     def source(self, till: int) -> str:
-        return f"brand.pos.{self.store_id}_till_{till}" if self.own_sources else "brand.pos"
+        return f"brand.pos.{self.store_id}_till_{till}"
 
     def is_open(self, seconds: float) -> bool:
         """seconds  since the epoch"""
@@ -153,7 +152,6 @@ def _shop(random: Random, number: int) -> Shop:
         closes=closes,
         sunday=_SUNDAY_HOURS[int(random.random() * 3)],
         tills=max(1, 8 // (number + 1)) + int(random.random() * 3),
-        own_sources=number % 5 == 1,
         new_tills=random.random() < 0.6,
         latitude=round(32 + random.random() * 12, 4),
         longitude=round(-95 + random.random() * 20, 4),
@@ -176,9 +174,9 @@ def _loyalty_id(seed: int, number: int) -> str:
 
 
 def _phone(seed: int, number: int) -> str:
-    """Ten digits; 37 has no divisor in common with 80,000."""
+    """Ten digits; 37 has no divisor in common with 79,900."""
     index = (number * 37 + seed) % _FICTIONAL_PHONES
-    return f"{200 + index // 100}55501{index % 100:02d}"
+    return f"{201 + index // 100}55501{index % 100:02d}"
 
 
 def _devices(bits: int) -> tuple[str, ...]:

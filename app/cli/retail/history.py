@@ -14,12 +14,13 @@ from random import Random
 
 from app.cli.retail.cast import make_cast, scramble
 from app.cli.retail.journeys import PLACEHOLDERS, Journeys
-from app.cli.retail.telling import Event, Told, moment
+from app.cli.retail.story import Story
+from app.cli.retail.telling import Event, Teller, Told, moment
 
 MAX_WAITING = 20_000
 """Deliveries that are yet to come; beyond it the next one comes early."""
-UNREGISTERED_TYPE = "wishlist_shared"
-"""Sent by the app, known to nobody's registry."""
+BAD_LINE = "brand.pos.store_03_till_1"
+"""A till that loses many answers, and delivers once more what it got none for."""
 
 _HOUR, _DAY = 3_600, 86_400
 _QUIET_AT_THE_END = _HOUR
@@ -48,17 +49,20 @@ def history(seed: int, events: int, until: datetime, days: int = 30) -> Iterator
     number = scramble(scramble(seed, events), scramble(days, end))
     random = Random(number)  # noqa: S311
     mishaps = Mishaps(random)
-    journeys = Journeys(make_cast(seed, events), random, f"{number:016x}"[:8])
+    cast = make_cast(seed, events)
+    tell = Teller(cast, random, f"{number:016x}"[:8])
+    journeys, story = Journeys(cast, random, tell), Story(cast, tell)
     waiting: list[tuple[float, int, Event]] = []
     told = 0
     while told < events:
         progress = told / events
         now = start_of(progress)
+        deliveries = story.next(now, progress)
         for original in journeys.next(now, progress):
-            for at, event in mishaps.deliveries(original, progress):
-                if told < events:
-                    heapq.heappush(waiting, (at, told, event))
-                    told += 1
+            deliveries += mishaps.deliveries(original, progress)
+        for at, event in deliveries[: events - told]:
+            heapq.heappush(waiting, (at, told, event))
+            told += 1
         while waiting and (waiting[0][0] <= now or len(waiting) > MAX_WAITING):
             yield heapq.heappop(waiting)[2]
     while waiting:
@@ -100,12 +104,12 @@ class Mishaps:
             if progress > _WRONG_DATE and event["properties"].get("store_id") == "store_01":
                 event = event | {"occurredAt": _day_ahead(event["occurredAt"])}
         chance = self._random()
-        if chance < 0.016:
+        if chance < 0.012:
             return [Told(at, self._spoilt(event))]
         if event["source"].startswith("brand.pos"):
             if chance > 0.97:  # a shop without a line: it keeps events until it has one again
                 at += (1 + 70 * self._random()) * _HOUR
-            return self._retried(at, event, 0.07)
+            return self._retried(at, event, 0.5 if event["source"] == BAD_LINE else 0.07)
         return self._retried(at, event, 0.036)
 
     def _retried(self, at: float, event: Event, share: float) -> list[Told]:
@@ -124,19 +128,17 @@ class Mishaps:
         """The same with one of the faults that every chain has."""
         chance = self._random()
         if chance < 0.30:
-            return event | {"eventType": UNREGISTERED_TYPE}
-        if chance < 0.50:
             return event | {"identity": {"email": "no.address(at)example.com"}}
-        if chance < 0.65:
+        if chance < 0.52:
             placeholder = PLACEHOLDERS[int(self._random() * len(PLACEHOLDERS))]
             return event | {"identity": {"externalUserId": placeholder}}
-        if chance < 0.75:
+        if chance < 0.66:
             return event | {"identity": {}}
-        if chance < 0.85:
+        if chance < 0.80:
             renamed = dict(event)
             renamed["occured_at"] = renamed.pop("occurredAt")
             return renamed
-        if chance < 0.92:
+        if chance < 0.90:
             return event | {"occurredAt": event["occurredAt"][:19]}
         return event | {"occurredAt": "1970-01-01T00:00:00Z"}
 

@@ -21,12 +21,11 @@ _ORDERS_REMEMBERED = 256
 class Journeys:
     """The customers of one history. Memory does not grow with the number of events."""
 
-    def __init__(self, cast: Cast, random: Random, tag: str) -> None:
-        """tag  goes into every key, so that no other history has the same ones"""
+    def __init__(self, cast: Cast, random: Random, tell: Teller) -> None:
         self._cast = cast
         self._random = random.random
         self._bits = random.getrandbits
-        self._tell = Teller(cast, random, tag)
+        self._tell = tell
         self._orders: deque[Order] = deque(maxlen=_ORDERS_REMEMBERED)
 
     def next(self, at: float, progress: float) -> list[Told]:
@@ -106,6 +105,8 @@ class Journeys:
             told.append(self._tell.points_redeemed(at + 40, identity))
         elif chance < 0.30:
             told += self._buy(at + 60, person, identity, None, source="brand.app")
+        elif chance < 0.36:
+            told.append(self._tell.wishlist_shared(at + 30, identity))
         return told
 
     def _write_to_the_chain(self, at: float, person: Person) -> Told:

@@ -15,6 +15,8 @@ Event = dict[str, Any]
 Identity = dict[str, str]
 
 CURRENCY = "USD"
+UNREGISTERED_TYPE = "wishlist_shared"
+"""Of a new release of the app; known to nobody's registry."""
 RECEIPT_REUSED = 0.027
 """Share of receipts that a till numbers like the one before."""
 _CAMPAIGN_ID = "3f1c9a52-7b64-4c0e-9d1f-5a2b8c7d6e10"
@@ -145,6 +147,17 @@ class Teller:
             "cold_start_ms": 300 + self._bits(10),
         }
         return self._event("brand.app", "app_opened", at, identity, properties)
+
+    def wishlist_shared(self, at: float, identity: Identity) -> Told:
+        products = [self._a_product() for _ in range(1 + int(4 * self._random()))]
+        properties = {
+            "wishlist_id": self._uuid(),
+            "shared_by": ("link", "message", "message", "mail")[self._bits(2)],
+            "total": sum(product.price_cents for product in products) / 100,
+            "currency": CURRENCY,
+            "items": [{"sku": p.sku, "price": p.price_cents / 100} for p in products],
+        }
+        return self._event("brand.app", UNREGISTERED_TYPE, at, identity, properties)
 
     def store_visited(self, at: float, person: Person, shop: Shop) -> Told:
         identity = {"externalUserId": person.loyalty_id} if person.loyalty_id else {}

@@ -222,7 +222,7 @@ def _place_all(planner: Planner, subjects: Iterable[Subject], home: bytes) -> No
     waiting: dict[bytes, list[Subject]] = {}
     unplaced: dict[bytes, Subject] = {}
     for subject in subjects:
-        if not any(i.key in planner.owner_by_key for i in subject.identifiers):
+        if not subject.identifiers or not planner.leads_somewhere(subject):
             unplaced[subject.event_id] = subject
             for identifier in subject.identifiers:
                 waiting.setdefault(identifier.key, []).append(subject)
@@ -233,8 +233,8 @@ def _place_all(planner: Planner, subjects: Iterable[Subject], home: bytes) -> No
             planner.place(placed, home)
             for identifier in placed.identifiers:
                 for next_one in waiting.pop(identifier.key, ()):
-                    if unplaced.pop(next_one.event_id, None):
-                        ready.append(next_one)
+                    if next_one.event_id in unplaced and planner.leads_somewhere(next_one):
+                        ready.append(unplaced.pop(next_one.event_id))
     for subject in unplaced.values():
         if subject.identifiers:
             planner.place(subject, home)

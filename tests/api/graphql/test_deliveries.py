@@ -214,6 +214,8 @@ async def test_sources_that_retry_most_come_first(api: Api, gql: GraphQL) -> Non
     crm_s = {"source": "brand.crm", "deliveries": 2, "duplicates": 1, "conflicts": 0, "rate": 0.5}
     assert await gql.data(query) == {"retryingSources": [pos, crm_s]}
     assert await gql.data(query, {"first": 1}) == {"retryingSources": [pos]}
+    tills = '{ retryingSources(prefix: "brand.p") { source } }'
+    assert await gql.data(tills) == {"retryingSources": [{"source": "brand.pos"}]}
     before = {"until": "2026-01-01T00:00:00Z"}
     assert await gql.data(query, {"received": before}) == {"retryingSources": []}
     long_ago = {"until": "0001-01-01T00:00:00Z"}

@@ -26,6 +26,19 @@ async def listed(gql: GraphQL, order: str | None = None, **filter: Any) -> list[
     return [node["externalEventId"] for node in data["events"]["nodes"]]
 
 
+async def page_lengths(gql: GraphQL, order: str) -> list[int]:
+    """How many purchases each page has, to the last one."""
+    lengths: list[int] = []
+    after = None
+    while not lengths or after:
+        filter = {"type": "purchase_completed"}
+        variables = {"filter": filter, "order": order, "first": 50, "after": after}
+        page = (await gql.data(PAGE, variables))["events"]
+        lengths.append(len(page["nodes"]))
+        after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
+    return lengths
+
+
 async def deliver(api: Api, *events: dict[str, Any]) -> list[str]:
     """Deliver one by one, so that each has a time of receipt of its own; returns the ids."""
     answers = [(await api.post(event)).json() for event in events]
@@ -176,15 +189,24 @@ async def test_a_page_ends_when_it_holds_enough(
     [size] = await api.fetch("select max(size_bytes) as bytes from event")
     monkeypatch.setattr(reading, "PAGE_BYTES", 2 * size["bytes"])
     for order in ("RECEIVED", "OCCURRED"):
-        filter = {"type": "purchase_completed"}
-        lengths: list[int] = []
-        after = None
-        while not lengths or after:
-            variables = {"filter": filter, "order": order, "first": 50, "after": after}
-            page = (await gql.data(PAGE, variables))["events"]
-            lengths.append(len(page["nodes"]))
-            after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
-        assert lengths == [3, 3, 1]
+        assert await page_lengths(gql, order) == [3, 3, 1]
+
+
+async def test_a_page_ends_when_its_numbers_are_long(
+    api: Api, gql: GraphQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    properties = purchase("e")["properties"] | {"amount": 1e307}
+    await deliver(api, *(purchase(f"e{n}", properties=properties) for n in range(7)))
+    [size] = await api.fetch(
+        "select max(octet_length(properties::text)) as text, max(size_bytes) as sent from event"
+    )
+    assert size["text"] > size["sent"]
+    monkeypatch.setattr(reading, "PAGE_BYTES", 2 * size["sent"])
+    for order in ("RECEIVED", "OCCURRED"):
+        assert await page_lengths(gql, order) == [3, 3, 1]  # too few bytes to be measured
+    monkeypatch.setattr(reading, "SENT_BYTES", 0)
+    for order in ("RECEIVED", "OCCURRED"):
+        assert await page_lengths(gql, order) == [2, 2, 2, 1]
 
 
 async def test_events_are_listed_by_every_filter(api: Api, gql: GraphQL) -> None:

@@ -83,6 +83,11 @@ WIPED = re.compile(
     r"|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[^\"]*"
 )
 """New ids, keys and times: no two mutations answer the same ones."""
+PROGRESS = re.compile(
+    '"(?:scanned|scannedUntil|finishedAt|accepted|duplicate|conflict|rejected|failed)":'
+    ' (?:[0-9]+|null|"[^"]*")|"state": "(?:RUNNING|DONE)"'
+)
+"""How far a replay has come by the time of the answer: no two are equally quick."""
 AT_ONCE = {"startImpact": 1, "replayQuarantine": 1}
 """Mutations of which a tenant can have a few under way."""
 A_CONNECTION = 4
@@ -293,4 +298,4 @@ async def settle(tenant: Tenant) -> None:
 
 
 def wiped(text: str) -> str:
-    return WIPED.sub("<new>", text)
+    return WIPED.sub("<new>", PROGRESS.sub("<progress>", text))

@@ -32,6 +32,8 @@ async def test_a_query_of_the_page_finds_something(api: Api, query: str) -> None
         purchase("txn_4", identity={"externalUserId": "L-2", "email": "customer@example.com"}),
     ):
         last = await api.post(event)
-    data = await GraphQL(api).data(query, {"event": last.json()["event_id"]})
+    [merged] = await api.fetch("select merged_id from profile_merge")
+    variables = {"event": last.json()["event_id"], "profile": f"prf_{merged['merged_id'].hex}"}
+    data = await GraphQL(api).data(query, variables)
     empty = [name for name, value in data.items() if value in (None, [], {"nodes": []})]
     assert empty == []

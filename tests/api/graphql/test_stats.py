@@ -29,7 +29,7 @@ ERRORS = "{ topErrors { reason source eventType events } }"
 FRESHNESS = """
 query ($filter: StatsFilter, $silentOnly: Boolean! = false) {
   freshness(filter: $filter, silentOnly: $silentOnly) {
-    source eventType lastEventAt usualGapSeconds silentSince
+    source eventType lastEventAt knownSince usualGapSeconds state silentSince
   }
 }
 """
@@ -154,6 +154,8 @@ async def test_freshness_says_when_each_source_last_delivered(api: Api, gql: Gra
         ("brand.pos", "purchase_completed"),
     ]
     assert {f["silentSince"] for f in found} == {f["usualGapSeconds"] for f in found} == {None}
+    assert {f["state"] for f in found} == {"DELIVERING"}
+    assert [f["knownSince"] for f in found] == [f["lastEventAt"] for f in found]
     crm = await gql.data(FRESHNESS, {"filter": {"sources": ["brand.crm"]}})
     assert [f["source"] for f in crm["freshness"]] == ["brand.crm"]
     await api.fetch(
@@ -163,7 +165,7 @@ async def test_freshness_says_when_each_source_last_delivered(api: Api, gql: Gra
     await api.fetch("update ingest_stat set minute = minute - interval '2 hours'")
     await api.fetch("update ingest_freshness set last_minute = last_minute - interval '2 hours'")
     silent = (await gql.data(FRESHNESS, {"silentOnly": True}))["freshness"]
-    assert [f["usualGapSeconds"] for f in silent] == [900]
+    assert [(f["usualGapSeconds"], f["state"]) for f in silent] == [(900, "SILENT")]
     assert silent[0]["silentSince"] == silent[0]["lastEventAt"]
 
 
