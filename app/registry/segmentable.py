@@ -90,12 +90,15 @@ async def mark_published(
     """Mark what a document that was just published declares; in the transaction of the publish.
 
     A property whose type was changed by force is marked anew: its storage is built again. The class
-    of personal data only ever gets stronger.
+    of personal data only ever gets stronger; one that the document does not name any more, and yet
+    lets in, is hidden in its events, so its values become indirect.
     """
     documents = await _documents(connection, tenant_id, event_type_id, document)
     live = await _live(connection, tenant_id, event_type_id)
     for name in dict.fromkeys([*live, *_declared(document)]):
         new, held = candidate(event_type_id, documents, name), live.get(name)
+        if held is not None and held.pii == "none" and _lets_in(document, name):
+            await _class_mark(connection, tenant_id, held, "indirect", actor)
         if new is None:
             continue
         if held is not None:
@@ -169,6 +172,12 @@ def _pii(document: Mapping[str, Any], name: str) -> str:
     """Of the property and, if it is an array, its items: their values are what is kept."""
     schema = document.get("properties", {}).get(name, {})
     return strongest(part.get("x-pii", "none") for part in (schema, schema.get("items", {})))
+
+
+def _lets_in(document: Mapping[str, Any], name: str) -> bool:
+    """Whether its events may have a property that it says nothing of: readers see none of it."""
+    is_named = name in document.get("properties", {})
+    return not is_named and document.get("x-unknown-properties") == "allow"
 
 
 def _declared(document: Mapping[str, Any]) -> list[str]:

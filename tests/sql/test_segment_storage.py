@@ -443,6 +443,27 @@ async def test_a_mark_gets_a_stronger_class_on_the_record_and_never_a_weaker_one
     assert [tuple(row) for row in trail] == [('{"pii": "none"}', '{"pii": "direct"}')]
 
 
+@pytest.mark.parametrize(
+    ("document", "pii"),
+    [
+        ({"properties": {}}, "none"),
+        ({"properties": {}, "x-unknown-properties": "strip"}, "none"),
+        ({"properties": {}, "x-unknown-properties": "allow"}, "indirect"),
+    ],
+)
+async def test_values_that_come_in_unnamed_are_hidden_and_so_is_their_mark(
+    database_url: str, seeded: Seed, document: dict[str, object], pii: str
+) -> None:
+    async with database(database_url), transaction() as connection:
+        ids = await queries.find_event_types(connection, seeded.tenant_id, [BOUGHT])
+        for published in ({"properties": {"store_id": {"type": "string"}}}, document):
+            await mark_published(
+                connection, seeded.tenant_id, ids[BOUGHT], BOUGHT, published, "cli"
+            )
+        marks = await queries.read_stored_marks(connection, seeded.tenant_id, [ids[BOUGHT]])
+    assert {held.pii for held in marks if held.path == "/store_id"} == {pii}
+
+
 async def test_publishing_keeps_the_limit_of_marks_with_those_that_are_still_to_go(
     database_url: str, seeded: Seed
 ) -> None:
