@@ -22,7 +22,13 @@ from app.api.rest.health import Health, healthz, metrics, readyz
 from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH, docs_routes
 from app.background import Background, Refresher
 from app.db.failures import DRIVER_ERRORS
-from app.db.pool import close_pool, open_flush_pool, open_pool, open_reading_pool
+from app.db.pool import (
+    TELLING_CONNECTIONS,
+    close_pool,
+    open_flush_pool,
+    open_pool,
+    open_reading_pool,
+)
 from app.ingest.committer import Committer
 from app.ingest.judge import Judge
 from app.ingest.service import Ingest
@@ -35,8 +41,6 @@ from app.segments.marks import Marks
 from app.settings import Settings, read_settings
 
 WRITER_SLOTS = 64
-TELLING_CONNECTIONS = 1
-"""For what subscribers ask of each outcome: however many they are, no request waits for them."""
 
 
 class Services(msgspec.Struct, frozen=True):

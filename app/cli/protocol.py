@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -124,6 +126,15 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
         else:
             self.transport.abort()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """raises  ClientDisconnected too when the library gave the peer up: no app's mistake"""
+        try:
+            await super().send(message)
+        except RuntimeError:
+            if self.transport.is_closing():
+                raise ClientDisconnected from None
+            raise
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

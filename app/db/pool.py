@@ -37,6 +37,8 @@ READING_SETTINGS = _EVERYWHERE | {
 }
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 15.0
+TELLING_CONNECTIONS = 1
+"""Of a worker, for what subscribers ask of each outcome: no request waits for them."""
 
 
 def _jsonb_out(value: bytes | str) -> bytes:

@@ -23,8 +23,8 @@ from app.segments.conditions import Predicate
 SQL = load_statements(__file__)
 
 SENT_BYTES = 1 << 20
-"""Of a page whose events are certain to fit: written out, a number takes up to 60 times what was
-sent, for 1e307 has 308 digits."""
+"""A page that was sent with more is measured before its rows are read: written out, numbers take
+up to 60 times as much, for 1e307 has 308 digits."""
 _CLOCKS = timedelta(minutes=5)
 """Room between the clock that judged and the one that stamped the receipt."""
 

@@ -125,6 +125,19 @@ async def test_a_peer_that_does_not_read_is_waited_for_then_cut_off(
     assert talker.sent < 1024, "what is held is far below a mebibyte"
 
 
+async def test_a_peer_that_breaks_the_protocol_is_no_mistake_of_the_application(
+    talker: Talker, talked_to: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = talked_to
+    writer.write(b"\xff" * 16)
+    async with asyncio.timeout(20):
+        while await reader.read(4096):
+            pass
+        await talker.ended.wait()
+    await asyncio.sleep(0)
+    assert [record.levelname for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_pings_of_a_peer_that_does_not_read_are_bounded(
     monkeypatch: pytest.MonkeyPatch, connection: Connection
 ) -> None:
@@ -146,6 +159,19 @@ async def test_many_small_messages_at_once_are_bounded(connection: Connection) -
         async with asyncio.timeout(20):
             if await reader.read(100) == b"":
                 raise ConnectionError
+
+
+async def test_a_message_of_empty_fragments_without_end_is_bounded(
+    connection: Connection,
+) -> None:
+    _, writer = connection
+    writer.write(Frame(Opcode.TEXT, b"{", fin=False).serialize(mask=True))
+    fragment = Frame(Opcode.CONT, b"", fin=False).serialize(mask=True)
+    with pytest.raises(ConnectionError):
+        async with asyncio.timeout(20):
+            while True:
+                writer.write(fragment * 100)
+                await writer.drain()
 
 
 @pytest.mark.parametrize(

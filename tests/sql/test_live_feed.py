@@ -15,6 +15,7 @@ from app import ids
 from app.db.pool import Pool, close_pool, open_reading_pool
 from app.db.scan import Position
 from app.live import feed as feeds
+from app.live import queries
 from app.live.feed import Feed
 from app.live.outcome import Outcome, Which
 from app.live.queries import SQL, scan_outcomes
@@ -116,6 +117,33 @@ async def test_subscriptions_share_a_pace(api: Api, pool: Pool) -> None:
     assert (len(told), view.external_event_id) == (50, "v")
     assert time.monotonic() - began >= 0.5
     assert endings == []
+
+
+async def test_who_leaves_before_its_turn_takes_nothing_from_the_others() -> None:
+    pace = Pace(100)
+    await pace.turn(1)
+    leaving = asyncio.create_task(pace.turn(1_000_000))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    async with asyncio.timeout(20):
+        await pace.turn(1)
+        await pace.turn(1)
+
+
+async def test_a_clock_that_is_put_back_sends_everybody_away(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, first, second = Feed(pool, api.tenant_id), Ear(), Ear()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(queries, "CLOCK_SKEW", timedelta(hours=-1))
+        await feed.join(first.subscription)
+    await api.post(purchase("meanwhile"))
+    await feed.look()
+    assert first.endings == [Ending.CANNOT_TELL]
+    await feed.join(second.subscription)
+    await api.post(purchase("after"))
+    await feed.look()
+    assert await second.told(1) == ["after"]
 
 
 async def test_a_feed_that_would_remember_too_much_sends_everybody_away(

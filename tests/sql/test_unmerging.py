@@ -199,6 +199,49 @@ async def test_a_device_that_was_adopted_is_nobody_s_again(world: World) -> None
     await world.check()
 
 
+async def test_an_event_of_after_the_merge_may_seem_to_be_from_before(world: World) -> None:
+    await world.deliver(["e1"], later=HOUR)
+    await world.deliver(["p1"])
+    await world.deliver(["e1", "p1"])
+    world.time -= timedelta(seconds=50)  # another worker's clock is behind
+    [since] = await world.deliver(["p1", "d1"])
+    [merged] = await world.merged()
+    await world.unmerge(merged)
+    assert (await world.assignment())[since] == merged
+    assert await world.people() == {frozenset({"e1"}), frozenset({"p1", "d1"})}
+    await world.check()
+
+
+async def test_who_linked_an_identifier_comes_before_whoever_names_it(world: World) -> None:
+    await world.deliver(["e1"], later=HOUR)
+    await world.deliver(["p1"])
+    await world.deliver(["e1", "p1"])
+    [linked] = await world.deliver(["p1", "d1"], later=HOUR)
+    world.time -= timedelta(seconds=50)  # another worker's clock is behind
+    await world.deliver(["e1", "d1"])
+    [merged] = await world.merged()
+    await world.unmerge(merged)
+    assert (await world.assignment())[linked] == merged
+    assert await world.people() == {frozenset({"e1"}), frozenset({"p1", "d1"})}
+    await world.check()
+
+
+async def test_an_identifier_goes_with_its_event_though_it_is_read_otherwise_today(
+    world: World,
+) -> None:
+    await world.deliver(["e1"])
+    await world.deliver(["p1"])
+    await world.deliver(["e1", "p1"])
+    [since] = await world.deliver(["p1", "d1"], later=HOUR)
+    await world.connection.execute(
+        "update event set identity = identity - 'deviceKey' where event_key = $1", since
+    )
+    [merged] = await world.merged()
+    await world.unmerge(merged)
+    assert await world.people() == {frozenset({"e1"}), frozenset({"p1", "d1"})}
+    await world.check()
+
+
 async def test_the_middle_of_a_chain_takes_what_was_merged_into_it_along(world: World) -> None:
     for name in ("e1", "p1", "d1"):
         await world.deliver([name], later=HOUR)
@@ -223,6 +266,21 @@ async def test_whoever_is_separated_from_a_person_is_so_from_all_that_it_falls_i
     await world.unmerge(device)
     await world.unmerge(phone)
     await world.deliver(["p1", "d1"])
+    assert await world.merged() == []
+    await world.check()
+
+
+@pytest.mark.parametrize("order", ["e1 p1 p2", "p1 p2 e1"])
+async def test_each_of_several_separations_is_remembered(world: World, order: str) -> None:
+    """Of whoever stays, and of whoever leaves."""
+    for name in order.split():
+        await world.deliver([name])
+    for other in ("p1", "p2"):
+        await world.deliver(["e1", other], later=HOUR)
+        [merged] = await world.merged()
+        await world.unmerge(merged)
+    for other in ("p1", "p2"):
+        await world.deliver(["e1", other], later=HOUR)
     assert await world.merged() == []
     await world.check()
 
@@ -304,7 +362,7 @@ async def test_a_backfill_reads_no_profiles_while_a_merge_is_undone(world: World
     world.time += HOUR
     await world.connection.execute("set lock_timeout = '100ms'")
     async with lent_pool().acquire() as other, other.transaction():
-        await queries.hold_graph(other, world.tenant.tenant_id, 1)
+        await queries.hold_graph(other, world.tenant.tenant_id)
         with pytest.raises(asyncpg.LockNotAvailableError):
             await backfill_batch(world.connection)
     assert await backfill_batch(world.connection)
@@ -330,4 +388,8 @@ async def test_while_a_flush_is_under_way_it_waits_and_then_gives_up(
     async with world.connection.transaction():
         await hold_graph(world.connection, world.tenant.tenant_id)
         assert await world.unmerge(merged) is NotUnmerged.BUSY
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "WAIT_SECONDS", 60)
+            patched.setattr(service, "STATEMENT_SECONDS", 0.1)
+            assert await world.unmerge(merged) is NotUnmerged.TOO_SLOW
     assert isinstance(await world.unmerge(merged), Unmerged)

@@ -20,6 +20,7 @@ from app.api.graphql.draft_lists import DraftsQuery
 from app.api.graphql.drafts import DraftsMutation
 from app.api.graphql.event_types import EventTypesMutation, EventTypesQuery
 from app.api.graphql.events import EventsQuery
+from app.api.graphql.execution import ForgetfulExecutor
 from app.api.graphql.explanations import ExplanationsQuery
 from app.api.graphql.impact import ImpactMutation, ImpactQuery
 from app.api.graphql.keys import KeysMutation, KeysQuery
@@ -136,4 +137,5 @@ def build_schema(*, introspection: bool = True) -> Schema:
         subscription=Subscription,
         extensions=extensions,
         config=config,
+        execution_context_class=ForgetfulExecutor,
     )

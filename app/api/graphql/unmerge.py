@@ -31,6 +31,7 @@ _WHY = {
     " that is no person",
     NotUnmerged.TOO_MANY_SEPARATIONS: f"the person was separated from {MAX_SEPARATIONS} others",
     NotUnmerged.BUSY: "ingest does not pause long enough just now: try again",
+    NotUnmerged.TOO_SLOW: "what belongs to the person could not be read quickly enough",
 }
 
 

@@ -31,12 +31,14 @@ class _Identity(msgspec.Struct, rename="camel"):
 _IDENTITY = msgspec.json.Decoder(_Identity)
 
 
-async def hold_graph(connection: Connection, tenant_id: int, wait_seconds: float) -> None:
-    """Keep all flushes of the tenant out until the transaction ends.
+async def limit_time(connection: Connection, wait_seconds: float, statement_seconds: float) -> None:
+    """From here on the transaction raises the driver's error for what takes longer."""
+    limits = (f"{int(seconds * 1000)}" for seconds in (wait_seconds, statement_seconds))
+    await connection.execute(SQL["limit_time"], *limits)
 
-    raises  the driver's error for a lock that was not to be had in time
-    """
-    await connection.execute(SQL["limit_wait"], f"{int(wait_seconds * 1000)}")
+
+async def hold_graph(connection: Connection, tenant_id: int) -> None:
+    """Keep all flushes of the tenant out until the transaction ends."""
     await connection.execute(SQL["hold_graph"], *locks.identity_graph(tenant_id))
 
 

@@ -1,8 +1,9 @@
 -- What an unmerge reads and writes, all of it under one tenant's exclusive lock (decision 20).
 
--- name: limit_wait
--- For locks, of this transaction: ingest waits as long behind a lock that is asked for.
-select set_config('lock_timeout', $1, true)
+-- name: limit_time
+-- Of this transaction: of its waits for locks, for ingest waits as long behind a lock that is asked
+-- for, and of each statement, for ingest waits behind the lock that is held.
+select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)
 
 -- name: hold_graph
 -- No flush of the tenant is under way from now on, and what they wrote is there to be read.

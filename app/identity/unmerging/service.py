@@ -14,7 +14,7 @@ import msgspec
 
 from app import clock, ids
 from app.db.audit import record_change
-from app.db.failures import DRIVER_ERRORS, is_locked_out
+from app.db.failures import DRIVER_ERRORS, is_locked_out, is_too_slow
 from app.db.pool import Connection, lent_pool
 from app.db.transaction import transaction
 from app.identity import queries as identities
@@ -39,6 +39,8 @@ MAX_SEPARATIONS = 100
 """Of one person: each is compared with those of whoever might join."""
 WAIT_SECONDS = 1.0
 """For flushes under way to end."""
+STATEMENT_SECONDS = 2.0
+"""For each statement: of somebody with a million events all may have to be looked at."""
 MARGIN = timedelta(minutes=1)
 """By how much an event of after the merge can seem to be from before: its time of receipt is
 taken when its flush begins, and clocks of workers differ."""
@@ -53,6 +55,7 @@ class NotUnmerged(StrEnum):
     TOO_MANY_IDENTIFIERS = "too_many_identifiers"
     TOO_MANY_SEPARATIONS = "too_many_separations"
     BUSY = "busy"
+    TOO_SLOW = "too_slow"
 
 
 class Unmerged(msgspec.Struct, frozen=True):
@@ -78,16 +81,20 @@ async def unmerge_profile(
     actor  the public id of the key that asks
     cost   0.6 s for MAX_EVENTS of which half move (measured); new events of the tenant wait
     """
-    refusal = await _refuse_beforehand(tenant_id, profile_id)
-    if refusal is not None:
-        return refusal
     try:
+        refusal = await _refuse_beforehand(tenant_id, profile_id)
+        if refusal is not None:
+            return refusal
         async with transaction() as connection:
-            await queries.hold_graph(connection, tenant_id, WAIT_SECONDS)
+            await queries.limit_time(connection, WAIT_SECONDS, STATEMENT_SECONDS)
+            await queries.hold_graph(connection, tenant_id)
             return await _unmerge(connection, tenant_id, hash_key, profile_id, actor, reason)
     except DRIVER_ERRORS as error:
         if is_locked_out(error):
             return NotUnmerged.BUSY
+        # A TimeoutError is the client's own: who knows what has become of the commit.
+        if is_too_slow(error) and not isinstance(error, TimeoutError):
+            return NotUnmerged.TOO_SLOW
         raise
 
 
@@ -97,6 +104,7 @@ async def _refuse_beforehand(tenant_id: int, profile_id: bytes) -> NotUnmerged |
         lent_pool().acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        await queries.limit_time(connection, WAIT_SECONDS, STATEMENT_SECONDS)
         person = await _find_person(connection, tenant_id, profile_id)
         if not isinstance(person, _Person):
             return person

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.access import queries as access
+from app.access.keys import Scope
 from app.api.graphql.endpoint import MAX_QUERY_CHARS
 from app.db.embedded import EmbeddedPostgres
 from app.db.migrate import migrate
+from app.db.pool import close_pool, open_pool
 from tests.api.graphql.sockets import (
     BRIEF,
     Listener,
@@ -91,9 +94,13 @@ async def test_connections_and_subscriptions_are_limited(narrow: Service) -> Non
                 type="connection_init", payload={"Authorization": f"Bearer {narrow.key}"}
             )
             assert await one_more.closed() == (1013, "the tenant has too many live connections")
-        async with socket_to(narrow.url), socket_to(narrow.url) as socket:
-            refused = (1013, "the worker has too many live connections")
-            assert await Listener(socket).closed() == refused
+        others_key = await key_of_another_tenant(narrow)
+        async with connected(narrow.url, others_key), socket_to(narrow.url) as socket:
+            one_more = Listener(socket)
+            await one_more.send(
+                type="connection_init", payload={"Authorization": f"Bearer {others_key}"}
+            )
+            assert await one_more.closed() == (1013, "the worker has too many live connections")
         for number in range(SUBSCRIPTIONS + 1):
             await listeners[0].subscribe(BRIEF, id=str(number))
         message = await listeners[0].message()
@@ -111,9 +118,30 @@ async def test_connections_and_subscriptions_are_limited(narrow: Service) -> Non
         pass  # there is room again
 
 
+async def key_of_another_tenant(narrow: Service) -> str:
+    pool = await open_pool(narrow.database_url, max_size=1)
+    try:
+        tenant_id = await access.create_tenant("other")
+        key = await access.create_key(
+            tenant_id, name="other", scopes=[Scope.EVENTS_READ], environment="test"
+        )
+    finally:
+        await close_pool(pool)
+    return key.text
+
+
+async def test_who_shows_no_key_takes_nobodys_place(narrow: Service) -> None:
+    async with AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(socket_to(narrow.url)) for _ in range(SOCKETS)]
+        async with connected(narrow.url, narrow.key):
+            oldest = Listener(silent[0])
+            assert await oldest.closed() == (1013, "too many connections show no key")
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
+        ("subscription { outcomes {", "Syntax Error: "),
         ("{ __typename }", "queries are not allowed"),
         ('mutation { revokeKey(id: "x") { __typename } }', "mutations are not allowed"),
         ("subscription { outcomes { value } }", "Cannot query field 'value'"),
