@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +31,6 @@ from app.settings import Settings, SettingsError, read_settings
 
 T = TypeVar("T")
 
-SERVICE_FILE = "service.json"
 START_SECONDS = 60
 
 out = Console(highlight=False, soft_wrap=True)
@@ -127,12 +127,18 @@ def duration(text: str) -> timedelta:
     return found
 
 
-def announce_service(settings: Settings, url: str) -> Path:
-    """Leave a note of where the service listens, for commands that want to talk to it."""
-    file = data_dir(settings) / SERVICE_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"url": url}))
-    return file
+@contextmanager
+def announced(settings: Settings, url: str) -> Iterator[None]:
+    """A note of where the service listens, for commands that want to talk to it."""
+    note = _note(settings)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"url": url})
+    note.write_text(text)
+    try:
+        yield
+    finally:
+        if note.exists() and note.read_text() == text:  # not that of a later service
+            note.unlink()
 
 
 @asynccontextmanager
@@ -162,10 +168,18 @@ async def service_url(settings: Settings) -> AsyncIterator[str]:
 
 async def _running_service(settings: Settings) -> str | None:
     try:
-        url = str(json.loads((data_dir(settings) / SERVICE_FILE).read_text())["url"])
+        url = str(json.loads(_note(settings).read_text())["url"])
     except (OSError, ValueError, KeyError):
         return None
     return url if await _answers(url) else None
+
+
+def _note(settings: Settings) -> Path:
+    """One for each database: services of several may run side by side."""
+    if settings.database_url is None:
+        return data_dir(settings) / "service.json"
+    name = blake2b(settings.database_url.encode(), digest_size=8).hexdigest()
+    return data_dir(settings) / f"service-{name}.json"
 
 
 async def _answers(url: str) -> bool:

@@ -26,7 +26,7 @@ from app.cli.protocol import (
     BoundedHeadProtocol,
     BoundedSocketProtocol,
 )
-from app.cli.runtime import Problem, announce_service, data_dir, out, with_database
+from app.cli.runtime import Problem, announced, data_dir, out, with_database
 from app.cli.starter import prepare_demo_tenant, try_it_text
 from app.db.embedded import EmbeddedPostgres, running_dsn
 from app.db.migrate import migrate
@@ -75,11 +75,8 @@ def serve(
         if dev:
             key = asyncio.run(prepare_demo_tenant(database, data_dir(settings)))
             out.print(try_it_text(url, key), markup=False)
-        note = announce_service(settings, url)
-        try:
+        with announced(settings, url):
             _run(config, listening)
-        finally:
-            note.unlink(missing_ok=True)
     out.print("stopped")
 
 

@@ -14,6 +14,10 @@ from tests.support import Service, eventually, purchase
 pytestmark = needs_chromium
 
 
+def labelled(label: str) -> str:
+    return f"document.querySelector(\"[aria-label='{label}']\")"
+
+
 def test_the_editor_opens_without_another_host(service: Service, tmp_path: Path) -> None:
     page, log = rendered(f"{service.url}/graphql", tmp_path)
     assert "graphiql-container" in page, page[:2000]
@@ -22,6 +26,24 @@ def test_the_editor_opens_without_another_host(service: Service, tmp_path: Path)
     assert loaded and [url for url in loaded if re.match(r"(?:https?:)?//", url)] == []
     assert "Content Security Policy" not in log, log
     assert "ERR_" not in log, log
+
+
+async def test_the_editor_learns_the_schema_with_a_key(service: Service, tmp_path: Path) -> None:
+    async with opened(f"{service.url}/graphql", tmp_path) as page:
+        await page.until("document.querySelectorAll('.CodeMirror').length > 2")
+        headers = json.dumps({"Authorization": f"Bearer {service.key}"})
+        await page.value_of(
+            "[...document.querySelectorAll('.graphiql-editor-tool .CodeMirror')]"
+            f".forEach((editor) => editor.CodeMirror.setValue({json.dumps(headers)}))"
+        )
+        await page.value_of(f"{labelled('Show Documentation Explorer')}.click()")
+        # The headers count a moment after they were typed: ask until then.
+        explorer = "document.querySelector('.graphiql-doc-explorer').innerText"
+        assert await page.until(
+            f"{labelled('Re-fetch GraphQL schema')}.click() ||"
+            " new Promise((later) => setTimeout(later, 1000))"
+            f".then(() => {explorer}.includes('Subscription'))"
+        )
 
 
 async def test_the_editor_shows_outcomes_as_they_come(service: Service, tmp_path: Path) -> None:

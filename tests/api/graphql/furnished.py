@@ -246,6 +246,15 @@ async def furnish(api: Api, word: str) -> Tenant:
     return Tenant(word, tenant_id, key.text, await furnisher.named())
 
 
+async def under_way(api: Api, tenant: Tenant) -> None:
+    """Its run is not finished, and no worker goes on with it: there is something to cancel."""
+    await api.fetch(
+        "update impact_run set state = 'RUNNING', finished_at = null,"
+        " claimed_until = now() + interval '1 day' where tenant_id = $1",
+        tenant.tenant_id,
+    )
+
+
 def event_of(word: str, external_event_id: str) -> dict[str, Any]:
     return {
         "source": f"{word}.pos",

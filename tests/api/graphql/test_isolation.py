@@ -20,7 +20,7 @@ from graphql import GraphQLSchema
 
 from app.db.pool import lent_pool
 from tests.api.graphql.arguments import Call
-from tests.api.graphql.furnished import Tenant, contents, event_of, furnish
+from tests.api.graphql.furnished import Tenant, contents, event_of, furnish, under_way
 from tests.api.graphql.names import Kind, Twin, texts_of
 from tests.api.graphql.registry import Registry
 from tests.api.graphql.sockets import Listener, are_in_force, connected, send, sender
@@ -165,6 +165,7 @@ async def test_a_stranger_s_mutations_change_nothing_of_another_tenant(
     api: Api, world: World
 ) -> None:
     walker, twin = Walker(GraphQL(api), world.stranger.key), world.twin
+    await under_way(api, world.owner)
     before = await contents(api, world.owner)
     sent: set[str] = set()
 

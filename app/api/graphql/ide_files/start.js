@@ -2,7 +2,8 @@
 const overHttp = GraphiQL.createFetcher({ url: "/graphql" });
 
 function isSubscription({ operationName }, documentAST) {
-  return documentAST.definitions.some(
+  // Without a document it is the editor itself that asks, for the schema.
+  return !!documentAST?.definitions.some(
     ({ kind, operation, name }) =>
       kind === "OperationDefinition" &&
       operation === "subscription" &&
