@@ -90,7 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = True
 
     live_sockets: Annotated[
-        int, Meta(ge=1, le=10_000, description="WebSocket connections of one worker at once")
+        int,
+        Meta(ge=1, le=10_000, description="WebSocket connections with a key of one worker at once"),
     ] = 100
     live_tenant_sockets: Annotated[
         int, Meta(ge=1, le=10_000, description="of these, what one tenant may have")

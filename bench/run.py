@@ -21,7 +21,7 @@ from bench.loads import HERE, Bench, table
 from bench.registries import MANY_TYPES, write_many_types, write_product_registry
 from bench.service import cdp, new_key, running_service
 
-PARTS = ("loads", "types", "segments", "dashboard")
+PARTS = ("loads", "types", "dashboard", "segments")
 SETTLE_SECONDS = 20
 """Until newly marked properties are ready: there is nothing to backfill."""
 
@@ -117,10 +117,10 @@ def measure(bench: Bench, folder: Path, parts: Container[str]) -> None:
         measure_loads(bench)
     if "types" in parts:
         measure_types(bench, folder)
-    if "segments" in parts:
-        measure_segments(bench, folder)
     if "dashboard" in parts:
         measure_dashboard(bench)
+    if "segments" in parts:
+        measure_segments(bench, folder)
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from app import ids
 from app.impact.tally import Tally
 from app.ingest.judge import EARLIEST, MAX_AHEAD
-from app.quarantine.queries import BEFORE_ALL
 
 Cursor = tuple[datetime, bytes]
 """When the last judged row happened (an event) or was received (a quarantined item), and its id."""
@@ -77,4 +77,4 @@ class Run(msgspec.Struct, frozen=True):
 def first_cursor(stage: Stage, requested_at: datetime) -> Cursor:
     """Before the newest row there can be."""
     ahead = MAX_AHEAD if stage is Stage.EVENTS else timedelta(0)
-    return requested_at + ahead, BEFORE_ALL
+    return requested_at + ahead, b"\xff" * ids.ID_BYTES

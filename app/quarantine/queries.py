@@ -30,8 +30,6 @@ _COLUMNS = (
     "payload",
 )
 
-BEFORE_ALL = b"\xff" * ids.ID_BYTES
-
 
 class NewItem(msgspec.Struct, frozen=True):
     api_key_id: int
@@ -42,20 +40,6 @@ class NewItem(msgspec.Struct, frozen=True):
     source: str | None
     external_event_id: str | None
     event_type: str | None
-
-
-class Item(msgspec.Struct, frozen=True):
-    """One rejected item as it is kept."""
-
-    quarantine_id: bytes
-    received_at: datetime
-    source: str | None
-    external_event_id: str | None
-    event_type: str | None
-    error_code: str
-    reasons: list[Violation]
-    size_bytes: int
-    payload: bytes | None
 
 
 async def insert_items(
@@ -86,33 +70,6 @@ async def insert_items(
             )
         )
     await connection.copy_records_to_table("quarantine", columns=_COLUMNS, records=records)
-
-
-async def list_items(
-    connection: Connection,
-    tenant_id: int,
-    *,
-    before: tuple[datetime, bytes],
-    source: str | None = None,
-    event_type: str | None = None,
-    limit: int = 50,
-) -> list[Item]:
-    """One page, newest first. before: (received_at, id) of the last row of the page before."""
-    rows = await connection.fetch(SQL["list_items"], tenant_id, *before, source, event_type, limit)
-    return [
-        Item(
-            quarantine_id=row["quarantine_id"],
-            received_at=row["received_at"],
-            source=row["source"],
-            external_event_id=row["external_event_id"],
-            event_type=row["event_type"],
-            error_code=row["error_code"],
-            reasons=msgspec.json.decode(row["reasons"], type=list[Violation]),
-            size_bytes=row["size_bytes"],
-            payload=row["payload"],
-        )
-        for row in rows
-    ]
 
 
 async def delete_expired(connection: Connection, now: datetime, limit: int) -> int:

@@ -254,7 +254,9 @@ def test_an_import_answers_with_totals_and_keeps_rejects_with_reasons(
         "identity_required",
         "field_type",
     }
-    assert len(listed) == 4
+    assert [item["state"] for item in listed] == ["open"] * 4
+    of_acceptance = ("quarantine", "list", "--tenant", "demo", "--state", "accepted", "--json")
+    assert as_json(cdp(*of_acceptance)) == []
 
 
 def test_a_killed_import_goes_on_and_counts_every_line_once(

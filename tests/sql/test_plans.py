@@ -46,7 +46,6 @@ STATEMENTS: list[tuple[str, str, set[str]]] = [
     ("move_link", UNMERGING["move_link"], {"bucket", "identifier_key"}),
     ("move_values", on_values("move_values", A_MARK), {"received_at", "event_key"}),
     ("read_contents", EVENTS["read_contents"], {"bucket", "event_key", "received_at"}),
-    ("list_items", QUARANTINE["list_items"], {"tenant_id", "received_at"}),
     ("delete_expired", QUARANTINE["delete_expired"], {"expires_at"}),
     ("scan_open", QUARANTINED["scan_open"], {"tenant_id", "received_at"}),
     ("discard", QUARANTINED["discard"], {"bucket", "quarantine_id"}),

@@ -350,9 +350,13 @@ async def test_the_example_of_the_page_prints_what_went_wrong(
     finally:
         running.terminate()
         await running.communicate()
-    assert ast.literal_eval(line.decode()) == {
+    refused = {
         "outcome": "REJECTED",
         "source": "brand.pos",
+        "externalEventId": "faulty",
+        "errorCode": "validation_failed",
         "reasons": [{"path": "/identity", "code": "identity_required"}],
+        "differingPaths": [],
     }
+    assert ast.literal_eval(line.decode()) == {"data": {"outcomes": refused}}
     await eventually(lambda: are_in_force(service.url, 0), 20)
