@@ -58,7 +58,7 @@ def list_(
     table = Table(
         "received",
         "state",
-        "source",
+        Column("source", overflow="fold"),
         Column("external event id", overflow="fold"),
         Column("event type", overflow="fold"),
         Column("reasons", overflow="fold"),
