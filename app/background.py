@@ -66,7 +66,11 @@ class Refresher:
             if self._looked_at >= asked_at:
                 return
             self._looked_at = time.monotonic()
-            async with self._pool.acquire(timeout=2) as connection:
+            # Of one moment: a key is never known before the event types that were there before it.
+            async with (
+                self._pool.acquire(timeout=2) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
                 now = {r.tenant_id: r for r in await access.read_revisions(connection)}
                 if _access_view(now) != _access_view(self._seen):
                     self._directory.replace_keys(await access.read_principals(connection))
