@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+SKEW = timedelta(seconds=5)
+"""By how much the clocks of workers and of Postgres may differ."""
 
 
 def now() -> datetime:

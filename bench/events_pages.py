@@ -7,36 +7,26 @@ looked at, and the median of warm runs.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
 import re
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-from app.access import queries as access
-from app.cli.starter import registry_folder
-from app.db.embedded import EmbeddedPostgres
-from app.db.migrate import migrate
-from app.db.pool import Connection, Pool, close_pool, open_pool, open_reading_pool
+from app.db.pool import Connection, Pool
 from app.db.scan import Position
 from app.ingest import by_property
 from app.ingest.people import find_person_pages
 from app.ingest.reading import Order, Selection, find_event_page
-from app.registry.files import read_registry
-from app.registry.service import apply_files
 from app.segments import queries
 from app.segments.conditions import Exists, OneOf, Predicate, Range, Test
 from bench.many_events import BOUGHT, PERSON, beginning, fill
+from bench.scratch import main
 
 RUNS = 11
 FIRST = 50
@@ -174,41 +164,5 @@ def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from walk(child)
 
 
-async def run(url: str, events: int) -> None:
-    await migrate(url)
-    pool = await open_pool(url, max_size=3, command_seconds=3_600)
-    try:
-        tenant_id = await access.create_tenant("bench")
-        await access.create_key(tenant_id, name="bench", scopes=[], environment="test")
-        await apply_files(tenant_id, read_registry(registry_folder()), actor="bench")
-        async with pool.acquire() as connection:
-            started = time.monotonic()
-            await fill(connection, tenant_id, events)
-            print(f"  filled in {time.monotonic() - started:.0f} s", flush=True)
-    finally:
-        await close_pool(pool)
-    reading = await open_reading_pool(url, max_size=2, statement_seconds=30)
-    try:
-        await measure(reading, tenant_id)
-    finally:
-        await close_pool(reading)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=5_000_000)
-    arguments = parser.parse_args()
-    base = "/var/lib" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="cdp-events-pages-", dir=base))
-    folder.chmod(0o755)
-    postgres = EmbeddedPostgres(folder, {})
-    postgres.start()
-    try:
-        asyncio.run(run(postgres.dsn("postgres"), arguments.events))
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, 5_000_000, fill, measure)

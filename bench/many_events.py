@@ -6,11 +6,14 @@ frequent and many that are rare; three months.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
+from app.access import queries as access
 from app.db.partitions import month_starts
-from app.db.pool import Connection
+from app.db.pool import Connection, Pool
 from app.segments import queries
+from bench.scratch import fill_mark, set_ready
 
 STEP = 250_000
 DAYS = 90
@@ -79,7 +82,15 @@ def beginning() -> datetime:
     return month_starts(datetime.now(UTC), 1)[0]
 
 
-async def fill(connection: Connection, tenant_id: int, events: int) -> None:
+async def fill(pool: Pool, tenant_id: int, events: int) -> None:
+    await access.create_key(tenant_id, name="bench", scopes=[], environment="test")
+    started = time.monotonic()
+    async with pool.acquire() as connection:
+        await _fill(connection, tenant_id, events)
+    print(f"  filled in {time.monotonic() - started:.0f} s", flush=True)
+
+
+async def _fill(connection: Connection, tenant_id: int, events: int) -> None:
     """Rows first, indexes afterwards: they come out the same."""
     start = beginning()
     step = timedelta(days=DAYS) / (events + 1)
@@ -109,24 +120,9 @@ async def fill(connection: Connection, tenant_id: int, events: int) -> None:
     for definition in indexes:
         await connection.execute(definition.replace(" ON ONLY ", " ON "))
     for held in await queries.read_stored_marks(connection, tenant_id, [bought]):
-        await _fill_values(connection, tenant_id, held.mark.mark_id, bought, held.mark.name)
-    await connection.execute("vacuum analyze")
-    await connection.execute("checkpoint")
-
-
-async def _fill_values(
-    connection: Connection, tenant_id: int, mark_id: int, type_id: int, name: str
-) -> None:
-    if name in EXPRESSIONS:
-        table = queries.value_table(mark_id)
-        value_type, expression = EXPRESSIONS[name]
-        sql = VALUES.replace("segment_value_0", table).replace("value_type", value_type)
-        await connection.execute(f"drop index {table}_value, {table}_event")
-        await connection.execute(sql.replace("expression", expression), tenant_id, type_id)
-        await connection.execute(queries.on_values("create_values_by_value", mark_id))
-        await connection.execute(queries.on_values("create_values_by_event", mark_id))
-    await connection.execute(
-        "update segment_property set state = 'READY', ready_at = now(), measured_at = now()"
-        " where id = $1",
-        mark_id,
-    )
+        if held.mark.name not in EXPRESSIONS:
+            await set_ready(connection, held.mark.mark_id)
+            continue
+        value_type, expression = EXPRESSIONS[held.mark.name]
+        sql = VALUES.replace("value_type", value_type).replace("expression", expression)
+        await fill_mark(connection, held.mark.mark_id, sql, tenant_id, bought)

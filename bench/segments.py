@@ -6,30 +6,18 @@ them, then asks as the GraphQL API does. Prints the median of warm runs, and the
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import os
-import shutil
 import statistics
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
-from app.access import queries as access
-from app.cli.starter import registry_folder
-from app.db.embedded import EmbeddedPostgres
-from app.db.migrate import migrate
-from app.db.pool import Pool, close_pool, open_pool, open_reading_pool
-from app.registry.files import read_registry
-from app.registry.service import apply_files
+from app.db.pool import Pool
 from app.segments import queries
 from app.segments.audience.definition import Definition, Did, Every, Total, Without
 from app.segments.audience.preview import preview_audience, resolve_definition
 from app.segments.audience.queries import Audience, audience_statement
 from app.segments.conditions import Condition, Limits
-from app.segments.queries import StoredMark
+from bench.scratch import fill_mark, main
 
 RUNS = 11
 STORES = 2_000
@@ -64,6 +52,7 @@ insert into segment_value_0 (bucket, received_at, event_key, profile_id, occurre
 select bucket, received_at, event_key, profile_id, occurred_at, (properties ->> $1)::value_type
 from event
 """
+VALUE_TYPES = {"amount": "numeric", "store_id": "text"}
 
 
 async def fill(pool: Pool, tenant_id: int, events: int) -> None:
@@ -83,25 +72,9 @@ async def fill(pool: Pool, tenant_id: int, events: int) -> None:
             )
             print(f"  {last:,} events", flush=True)
         for held in await queries.read_stored_marks(connection, tenant_id, list(ids.values())):
-            if held.mark.name in ("amount", "store_id"):
-                await _fill_values(pool, held)
-
-
-async def _fill_values(pool: Pool, held: StoredMark) -> None:
-    mark_id, name = held.mark.mark_id, held.mark.name
-    table = queries.value_table(mark_id)
-    sql = VALUES.replace("segment_value_0", table)
-    async with pool.acquire() as connection:
-        await connection.execute(f"drop index {table}_value, {table}_event")
-        value_type = "numeric" if name == "amount" else "text"
-        await connection.execute(sql.replace("value_type", value_type), name)
-        await connection.execute(queries.on_values("create_values_by_value", mark_id))
-        await connection.execute(queries.on_values("create_values_by_event", mark_id))
-        await connection.execute(
-            "update segment_property set state = 'READY', ready_at = now(), measured_at = now()"
-            " where id = $1",
-            mark_id,
-        )
+            if value_type := VALUE_TYPES.get(held.mark.name):
+                sql = VALUES.replace("value_type", value_type)
+                await fill_mark(connection, held.mark.mark_id, sql, held.mark.name)
 
 
 def questions() -> dict[str, Definition]:
@@ -153,39 +126,5 @@ async def measure(pool: Pool, tenant_id: int) -> None:
         print(f"\n{name}\n" + "\n".join(row[0] for row in plan))
 
 
-async def run(url: str, events: int) -> None:
-    await migrate(url)
-    pool = await open_pool(url, max_size=3, command_seconds=3_600)
-    try:
-        tenant_id = await access.create_tenant("bench")
-        await apply_files(tenant_id, read_registry(registry_folder()), actor="bench")
-        await fill(pool, tenant_id, events)
-        async with pool.acquire() as connection:
-            await connection.execute("vacuum analyze")
-    finally:
-        await close_pool(pool)
-    reading = await open_reading_pool(url, max_size=2, statement_seconds=30)
-    try:
-        await measure(reading, tenant_id)
-    finally:
-        await close_pool(reading)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000)
-    arguments = parser.parse_args()
-    base = "/var/lib" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="cdp-segments-", dir=base))
-    folder.chmod(0o755)
-    postgres = EmbeddedPostgres(folder, {})
-    postgres.start()
-    try:
-        asyncio.run(run(postgres.dsn("postgres"), arguments.events))
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, 10_000_000, fill, measure)

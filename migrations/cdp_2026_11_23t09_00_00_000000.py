@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
+from app.db.migrate import raw_migration
+
 ID = "2026-11-23T09:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "tenants, registry, ledger, events, identities, quarantine, counters"
@@ -298,30 +300,14 @@ STATEMENTS = [
     """,
 ]
 
-TABLES = [
+_TABLES = [
     "rate_usage", "ingest_stat", "quarantine", "identity_conflict", "profile_merge", "profile",
     "identifier", "delivery", "event", "event_key", "registry_change", "property",
     "event_type_version", "event_type", "source", "api_key", "tenant",
 ]  # fmt: skip
 
+UNDO = [f"drop table {table}" for table in _TABLES]
+
 
 async def forwards() -> MigrationManager:
-    manager = MigrationManager(migration_id=ID, app_name="cdp", description=DESCRIPTION)
-
-    async def up() -> None:
-        from app.db.piccolo_conf import DB
-
-        connection = DB.current_transaction.get().connection
-        for statement in STATEMENTS:
-            await connection.execute(statement)
-
-    async def down() -> None:
-        from app.db.piccolo_conf import DB
-
-        connection = DB.current_transaction.get().connection
-        for table in TABLES:
-            await connection.execute(f"drop table {table}")
-
-    manager.add_raw(up)
-    manager.add_raw_backwards(down)
-    return manager
+    return raw_migration(ID, DESCRIPTION, STATEMENTS, UNDO)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
+from app.db.migrate import raw_migration
+
 ID = "2026-11-24T11:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "segmentable properties and the way from a merged profile to its survivor"
@@ -53,34 +55,12 @@ STATEMENTS = [
     """,
 ]
 
-UNDO = ["drop index profile_merged", "drop table segment_property"]
+UNDO = [
+    "drop table if exists segment_value_0",
+    "drop index profile_merged",
+    "drop table segment_property",
+]
 
 
 async def forwards() -> MigrationManager:
-    manager = MigrationManager(migration_id=ID, app_name="cdp", description=DESCRIPTION)
-
-    async def up() -> None:
-        await _execute(STATEMENTS)
-
-    async def down() -> None:
-        await _execute([*await _storage(), *UNDO])
-
-    manager.add_raw(up)
-    manager.add_raw_backwards(down)
-    return manager
-
-
-async def _storage() -> list[str]:
-    from app.db.piccolo_conf import DB
-
-    connection = DB.current_transaction.get().connection
-    marks = await connection.fetch("select id from segment_property order by id")
-    return [f"drop table if exists segment_value_{mark['id']}" for mark in marks]
-
-
-async def _execute(statements: list[str]) -> None:
-    from app.db.piccolo_conf import DB
-
-    transaction = DB.current_transaction.get()
-    for statement in statements:
-        await transaction.connection.execute(statement)
+    return raw_migration(ID, DESCRIPTION, STATEMENTS, UNDO)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
+from app.db.migrate import raw_migration
+
 ID = "2026-11-24T12:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "impact of a document before it is published"
@@ -62,22 +64,4 @@ UNDO = ["drop index quarantine_type_received", "drop table impact_run"]
 
 
 async def forwards() -> MigrationManager:
-    manager = MigrationManager(migration_id=ID, app_name="cdp", description=DESCRIPTION)
-
-    async def up() -> None:
-        await _execute(STATEMENTS)
-
-    async def down() -> None:
-        await _execute(UNDO)
-
-    manager.add_raw(up)
-    manager.add_raw_backwards(down)
-    return manager
-
-
-async def _execute(statements: list[str]) -> None:
-    from app.db.piccolo_conf import DB
-
-    transaction = DB.current_transaction.get()
-    for statement in statements:
-        await transaction.connection.execute(statement)
+    return raw_migration(ID, DESCRIPTION, STATEMENTS, UNDO)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
+from app.db.migrate import raw_migration
+
 ID = "2026-11-24T13:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "indexes of the read side"
@@ -33,22 +35,4 @@ UNDO = [
 
 
 async def forwards() -> MigrationManager:
-    manager = MigrationManager(migration_id=ID, app_name="cdp", description=DESCRIPTION)
-
-    async def up() -> None:
-        from app.db.piccolo_conf import DB
-
-        connection = DB.current_transaction.get().connection
-        for statement in STATEMENTS:
-            await connection.execute(statement)
-
-    async def down() -> None:
-        from app.db.piccolo_conf import DB
-
-        connection = DB.current_transaction.get().connection
-        for statement in UNDO:
-            await connection.execute(statement)
-
-    manager.add_raw(up)
-    manager.add_raw_backwards(down)
-    return manager
+    return raw_migration(ID, DESCRIPTION, STATEMENTS, UNDO)

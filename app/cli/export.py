@@ -44,6 +44,27 @@ class Kind(StrEnum):
     CSV = "csv"
 
 
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        dir_okay=False,
+        help="FILE.ndjson or FILE.csv, with .gz or .zst behind it to compress;"
+        " standard output when left out.",
+    ),
+]
+Since = Annotated[str | None, typer.Option(help="2026-05-20, or a time with its offset.")]
+Until = Annotated[str | None, typer.Option(help="The first instant behind.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A condition on a segmentable property, in quotes: '/amount>=100',"
+        " '/currency=USD', '/coupon', '!/coupon'; repeatable, all of them hold."
+    ),
+]
+
+
 class Request(msgspec.Struct, frozen=True):
     """Options as typed."""
 
@@ -58,57 +79,29 @@ class Request(msgspec.Struct, frozen=True):
 
 def export(
     tenant: Tenant,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            dir_okay=False,
-            help="FILE.ndjson or FILE.csv, with .gz or .zst behind it to compress;"
-            " standard output when left out.",
-        ),
-    ] = None,
-    format: Annotated[
-        Kind | None, typer.Option("--format", help="When the file's name does not say.")
-    ] = None,
+    output: File = None,
+    format: Annotated[Kind | None, typer.Option(help="When the file's name does not say.")] = None,
     event_type: Annotated[
         str | None,
         typer.Option("--type", help="Of this event type; CSV gets a column a property."),
     ] = None,
     schema_version: Annotated[
-        int | None,
-        typer.Option("--schema-version", min=1, max=MAX_VERSION, help="Judged by this version."),
+        int | None, typer.Option(min=1, max=MAX_VERSION, help="Judged by this version.")
     ] = None,
-    source: Annotated[str | None, typer.Option("--source", help="Of this source.")] = None,
+    source: Annotated[str | None, typer.Option(help="Of this source.")] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Of this person: prf_…, merged ones included.")
+        str | None, typer.Option(help="Of this person: prf_…, merged ones included.")
     ] = None,
-    received_since: Annotated[
-        str | None,
-        typer.Option("--received-since", help="2026-05-20, or a time with its offset."),
-    ] = None,
-    received_until: Annotated[
-        str | None, typer.Option("--received-until", help="The first instant behind.")
-    ] = None,
-    occurred_since: Annotated[
-        str | None, typer.Option("--occurred-since", help="As above, of when it happened.")
-    ] = None,
-    occurred_until: Annotated[
-        str | None, typer.Option("--occurred-until", help="The first instant behind.")
-    ] = None,
+    received_since: Since = None,
+    received_until: Until = None,
+    occurred_since: Since = None,
+    occurred_until: Until = None,
     has_warnings: Annotated[
         bool | None,
         typer.Option("--has-warnings/--no-warnings", help="Accepted with, or without, warnings."),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            help="A condition on a segmentable property, in quotes: '/amount>=100',"
-            " '/currency=USD', '/coupon', '!/coupon'; repeatable, all of them hold.",
-        ),
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The newest so many.")] = None,
+    where: Where = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
     pii: Annotated[
         bool, typer.Option("--pii", help='Personal values as sent; they are "***" without.')
     ] = False,

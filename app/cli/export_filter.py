@@ -17,7 +17,14 @@ from app.identity import reading as identities
 from app.identity.identifiers import key_flaw
 from app.ingest import reading as events
 from app.ingest.reading import Order, Selection
-from app.segments.asking import Asked, NeedsPersonalData, NotReady, Refused, resolve_conditions
+from app.segments.asking import (
+    PERSONAL,
+    Asked,
+    NeedsPersonalData,
+    NotReady,
+    Refused,
+    resolve_conditions,
+)
 from app.segments.conditions import (
     MAX_CONDITIONS,
     Condition,
@@ -31,7 +38,6 @@ from app.segments.values import decode_value
 
 _CONDITION = re.compile(r"(!?)(/[^=<>]*)(?:(>=|<=|=|>|<)(.*))?", re.DOTALL)
 _LIMIT = {">=": "at_least", ">": "above", "<=": "at_most", "<": "below"}
-_PERSONAL = ("indirect", "direct")
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +162,7 @@ async def _find_predicates(
         str(asked.event_type),
         event_type_id,
         {held.path: held for held in marks},
-        closed=() if personal else _PERSONAL,
+        closed=() if personal else PERSONAL,
     )
     return tuple(_predicate(text, there) for text in asked.conditions)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from app import ids
 from app.errors import Violation
-from app.ingest.event import Identity
+from app.identity.identifiers import Identity
 from app.ingest.reading import StoredEvent
 from app.registry.masking import Mask, masked_json, masked_text
 

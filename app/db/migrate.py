@@ -4,17 +4,61 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from app.db.partitions import make_partitions
 from app.db.pool import Connection, close_pool, open_pool
 from app.db.transaction import transaction
 
+if TYPE_CHECKING:
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
 _ONE_AT_A_TIME = 0x636470
 """Advisory lock: two processes that migrate at once would both run the same migration."""
+_VALUES = "segment_value_0"
 
 
 class MigrationError(RuntimeError):
     """A migration failed; the database is as it was before."""
+
+
+def raw_migration(
+    migration_id: str, description: str, statements: Sequence[str], undo: Sequence[str]
+) -> MigrationManager:
+    """A migration of plain statements: a distributed Postgres takes one DDL statement at a time.
+
+    One that names segment_value_0 is executed on the table of each marked property.
+    """
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+    async def up() -> None:
+        await _execute(statements)
+
+    async def down() -> None:
+        await _execute(undo)
+
+    manager = MigrationManager(migration_id=migration_id, app_name="cdp", description=description)
+    manager.add_raw(up)
+    manager.add_raw_backwards(down)
+    return manager
+
+
+async def _execute(statements: Sequence[str]) -> None:
+    from app.db.piccolo_conf import DB
+
+    joined = DB.current_transaction.get()
+    assert joined is not None, "migrate() runs all of them in one"
+    for statement in statements:
+        for sql in await _on_each_mark(joined.connection, statement):
+            await joined.connection.execute(sql)
+
+
+async def _on_each_mark(connection: Connection, statement: str) -> list[str]:
+    if _VALUES not in statement:
+        return [statement]
+    marks = await connection.fetch("select id from segment_property order by id")
+    return [statement.replace(_VALUES, f"segment_value_{mark['id']:d}") for mark in marks]
 
 
 async def pending_migrations(connection: Connection) -> list[str]:

@@ -19,7 +19,9 @@ else:
     Connection = Any
     Pool = asyncpg.Pool
 
-_EVERYWHERE = {"application_name": "cdp", "timezone": "UTC", "jit": "off"}
+WRITING_NAME = "cdp"
+"""Of connections that write events: whoever waits for the oldest of them finds it by this."""
+_EVERYWHERE = {"application_name": WRITING_NAME, "timezone": "UTC", "jit": "off"}
 _SETTINGS = _EVERYWHERE | {
     # Set-based statements join a few hundred keys with large tables by primary key. On a young
     # database, whose statistics still say "empty", the planner would read whole tables instead,
@@ -29,8 +31,7 @@ _SETTINGS = _EVERYWHERE | {
     "enable_mergejoin": "off",
 }
 READING_SETTINGS = _EVERYWHERE | {
-    # Told apart from those that write events: subscribers wait for the oldest of them.
-    "application_name": "cdp-reading",
+    "application_name": f"{WRITING_NAME}-reading",
     # What the embedded Postgres has too; the default is for spinning disks, and prefers to read
     # whole tables where an index would do.
     "random_page_cost": "1.1",

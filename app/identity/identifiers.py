@@ -9,7 +9,9 @@ import re
 import string
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+import msgspec
 
 from app.errors import Violation
 from app.identity.contact import normal_email, normal_phone
@@ -76,17 +78,15 @@ class Identifier(NamedTuple):
     value: str
 
 
-class Sent(Protocol):
-    """The identity as sent; None is a field that was left out."""
+class Identity(
+    msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
+    """Who it was, as sent, before any normalisation; None is a field that was left out."""
 
-    @property
-    def external_user_id(self) -> str | None: ...
-    @property
-    def email(self) -> str | None: ...
-    @property
-    def phone(self) -> str | None: ...
-    @property
-    def device_key(self) -> str | None: ...
+    external_user_id: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    device_key: str | None = None
 
 
 class Normalised(NamedTuple):
@@ -98,7 +98,7 @@ class Normalised(NamedTuple):
     """One per field that was sent and not used: warnings while an identifier is left."""
 
 
-def identifiers_of(identity: Sent, default_region: str | None) -> Normalised:
+def identifiers_of(identity: Identity, default_region: str | None) -> Normalised:
     """The identifiers in an identity, and the fields that could not be used.
 
     default_region  the source's, for phone numbers without a country code (`normal_phone`).
@@ -117,7 +117,7 @@ def identifiers_of(identity: Sent, default_region: str | None) -> Normalised:
     return Normalised(tuple(identifiers), tuple(violations))
 
 
-def fingerprint_identity(identity: Sent, normalised: Normalised) -> dict[str, str]:
+def fingerprint_identity(identity: Identity, normalised: Normalised) -> dict[str, str]:
     """What of an identity takes part in the fingerprint, by wire name.
 
     The normalised value, so that a retry may spell it differently; of a field that could not be
@@ -149,7 +149,7 @@ def is_placeholder(text: str) -> bool:
     return text.lower() in PLACEHOLDERS or (text != "" and not text.strip(_SAYS_NOTHING))
 
 
-def _sent(identity: Sent) -> tuple[tuple[Kind, str | None], ...]:
+def _sent(identity: Identity) -> tuple[tuple[Kind, str | None], ...]:
     """The fields by priority."""
     return (
         (_EXTERNAL, identity.external_user_id),

@@ -12,9 +12,9 @@ from datetime import datetime
 import msgspec
 
 from app.errors import MAX_VIOLATIONS, REASONS, ErrorCode, Violation
-from app.identity.identifiers import FIELDS, key_flaw
+from app.identity.identifiers import FIELDS, Identity, key_flaw
 from app.ingest.content import MAX_NESTING, decode_properties, hidden_flaw, value_flaw
-from app.ingest.event import Decoded, Envelope, Identity, Malformed
+from app.ingest.event import Decoded, Envelope, Malformed
 from app.ingest.grammar import BROKEN, members_of, pointer, similar_name, syntax_flaw
 from app.ingest.split import split_batch
 

@@ -12,18 +12,7 @@ from typing import Any
 import msgspec
 
 from app.errors import ErrorCode, Violation
-from app.identity.identifiers import Identifier
-
-
-class Identity(
-    msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
-):
-    """The identity as sent, before any normalisation. At least one field is required."""
-
-    external_user_id: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    device_key: str | None = None
+from app.identity.identifiers import Identifier, Identity
 
 
 class Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):

@@ -66,37 +66,19 @@ class Judge:
         raw      the item as sent, for quarantine
         sources  the tenant's known sources; an unknown one is registered later, by the caller
         """
-        tenant = principal.tenant
         if isinstance(item, Malformed):
-            entry = self._catalog.find(tenant.tenant_id, item.event_type or "")
-            return Rejected(
-                code=item.code,
-                violations=tuple(item.violations[:MAX_VIOLATIONS]),
-                payload=raw,
-                source=item.source,
-                external_event_id=item.external_event_id,
-                event_type=item.event_type,
-                event_type_id=entry.event_type_id if entry else 0,
-            )
+            return self._malformed(item, raw, principal.tenant.tenant_id)
         envelope = item.envelope
         source = sources.get(envelope.source)
-        entry = self._catalog.find(tenant.tenant_id, envelope.event_type)
+        entry = self._catalog.find(principal.tenant.tenant_id, envelope.event_type)
         if forbidden := _forbidden(envelope, principal, source):
             return _rejected(ErrorCode.FORBIDDEN, forbidden, envelope, entry, raw)
-        identity = identifiers_of(
-            envelope.identity, source.default_phone_region if source else None
-        )
-        event_id = ids.event_key(tenant.hash_key, envelope.source, envelope.external_event_id)
-        content_print = fingerprint(
-            tenant.hash_key,
-            envelope.event_type,
-            envelope.occurred_at,
-            fingerprint_identity(envelope.identity, identity),
-            item.properties,
-        )
+        region = source.default_phone_region if source else None
+        identity = identifiers_of(envelope.identity, region)
+        event_id, content_print = _prints(principal.tenant.hash_key, item, identity)
         verdict = judge_properties(item.properties, item.raw_properties, entry, clock.now)
         violations = (
-            *(self._unregistered(tenant.tenant_id, envelope) if entry is None else ()),
+            *(self._unregistered(principal.tenant.tenant_id, envelope) if entry is None else ()),
             *_time_violations(envelope.occurred_at, clock),
             *_identity_violations(identity),
             *verdict.violations,
@@ -131,6 +113,19 @@ class Judge:
             ),
         )
 
+    def _malformed(self, item: Malformed, raw: bytes, tenant_id: int) -> Rejected:
+        """What cannot be read is refused with as much of its names as could be."""
+        entry = self._catalog.find(tenant_id, item.event_type or "")
+        return Rejected(
+            code=item.code,
+            violations=tuple(item.violations[:MAX_VIOLATIONS]),
+            payload=raw,
+            source=item.source,
+            external_event_id=item.external_event_id,
+            event_type=item.event_type,
+            event_type_id=entry.event_type_id if entry else 0,
+        )
+
     def _unregistered(self, tenant_id: int, envelope: Envelope) -> tuple[Violation]:
         return (
             Violation(
@@ -140,6 +135,21 @@ class Judge:
                 self._catalog.similar_name(tenant_id, envelope.event_type),
             ),
         )
+
+
+def _prints(hash_key: bytes, item: Decoded, identity: Normalised) -> tuple[bytes, bytes]:
+    """(the event's id, the fingerprint of its content)"""
+    envelope = item.envelope
+    return (
+        ids.event_key(hash_key, envelope.source, envelope.external_event_id),
+        fingerprint(
+            hash_key,
+            envelope.event_type,
+            envelope.occurred_at,
+            fingerprint_identity(envelope.identity, identity),
+            item.properties,
+        ),
+    )
 
 
 def judge_properties(

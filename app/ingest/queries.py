@@ -10,7 +10,8 @@ import msgspec
 from app import ids
 from app.db.pool import Connection
 from app.db.sql import load_statements
-from app.ingest.event import Event, Identity
+from app.identity.identifiers import Identity
+from app.ingest.event import Event
 
 SQL = load_statements(__file__)
 

@@ -15,8 +15,8 @@ from app.db.scan import EVER, PAGE_BYTES, SCANNED_ROWS, Found, Position, Window,
 from app.db.sql import load_statements
 from app.dedupe import queries as ledger
 from app.errors import Violation
+from app.identity.identifiers import Identity
 from app.ingest.by_property import scan_for_values
-from app.ingest.event import Identity
 from app.ingest.judge import MAX_AHEAD
 from app.segments.conditions import Predicate
 

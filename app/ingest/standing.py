@@ -14,10 +14,10 @@ from app.dedupe import queries as ledger
 from app.dedupe.fingerprint import Content, differing_paths
 from app.dedupe.queries import Original
 from app.errors import ErrorCode
-from app.identity.identifiers import fingerprint_identity, identifiers_of
+from app.identity.identifiers import Identity, fingerprint_identity, identifiers_of
 from app.ingest import queries as events
 from app.ingest.content import decode_properties
-from app.ingest.event import Event, Identity, Judged, Rejected
+from app.ingest.event import Event, Judged, Rejected
 from app.ingest.queries import Stored
 from app.stats.queries import OutcomeKind
 

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from app import ids
+from app import clock, ids
+from app.db.horizon import read_horizon
 from app.db.pool import Connection, Pool
 from app.db.scan import Position
 from app.live import queries
@@ -24,7 +25,8 @@ SCANNED = 2_000
 READ = 500
 """Outcomes that are read at once; a rejected one may have 25 kB of reasons."""
 MAX_SEEN = 200_000
-"""Keys between the horizon and now: ten seconds' worth at 20,000 outcomes a second."""
+"""Keys between the horizon and now: ten seconds' worth at 20,000 outcomes a second, of which those
+of `clock.SKEW` are scanned again and again."""
 STEP_BACK = timedelta(seconds=1)
 """A horizon only goes back by so much if the database's clock was put back."""
 
@@ -68,7 +70,7 @@ class Feed:
 
     async def _look(self) -> None:
         async with self._pool.acquire(timeout=2) as connection:
-            horizon = await queries.read_horizon(connection)
+            horizon = await read_horizon(connection, clock.SKEW)
             if self._horizon is not None and horizon < self._horizon - STEP_BACK:
                 self._send_away()  # what is received now would count as told before
                 return

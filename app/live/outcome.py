@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from msgspec.structs import force_setattr
 
 from app.stats.queries import OutcomeKind
 
@@ -14,7 +13,7 @@ _STRUCT_BYTES = 500
 """What an outcome takes beside its texts, about."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, kw_only=True):
     """What became of one delivery."""
 
     kind: OutcomeKind
@@ -39,8 +38,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         texts = (self.source, self.event_type, self.external_event_id, self.reasons)
-        held = _STRUCT_BYTES + sum(len(text) for text in (*texts, *self.differing) if text)
-        force_setattr(self, "held_bytes", held)
+        held = sum(len(text) for text in (*texts, *self.differing) if text)
+        self.held_bytes = _STRUCT_BYTES + held
 
 
 class Which(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from app.db.pool import Connection
 from app.db.scan import Position
 from app.db.sql import load_statements
 from app.live.outcome import Outcome
-from app.segments.marks import CLOCK_SKEW
 from app.stats.queries import OutcomeKind
 
 SQL = load_statements(__file__)
@@ -32,16 +31,6 @@ class Committed(NamedTuple):
     at: datetime
     key: bytes
     place: int
-
-
-async def read_horizon(connection: Connection) -> datetime:
-    """No outcome that is not committed by now was, or will be, received before this moment.
-
-    Clocks may differ, so the keys of CLOCK_SKEW are scanned again and again: 100,000 of them at
-    20,000 outcomes a second. Not in a transaction: Postgres would show the same moment again.
-    """
-    horizon: datetime = await connection.fetchval(SQL["read_horizon"], CLOCK_SKEW)
-    return horizon
 
 
 async def scan_outcomes(

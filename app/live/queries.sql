@@ -1,14 +1,5 @@
 -- What was committed lately, from the three tables that have an index by time of receipt.
 
--- name: read_horizon
--- What was received before this moment is committed or never will be: no flush is older. Reading
--- connections have another name: they write no outcome, and may take seconds. $1 is how far a
--- worker's clock may be behind the database's.
-select least(clock_timestamp(), min(a.xact_start)) - $1::interval
-from pg_stat_activity a
-where a.datname = current_database()
-  and a.application_name = 'cdp'
-
 -- name: scan_outcomes
 -- Outcomes in the order of their receipt, by key only: most of a scan has been seen before. Each
 -- branch is one bounded scan of one index; `received_at >= $2` leaves out partitions.

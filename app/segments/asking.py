@@ -10,6 +10,9 @@ from app.segments.conditions import Condition, Predicate, Problem, check_conditi
 from app.segments.marks import Mark, State
 from app.segments.queries import StoredMark
 
+PERSONAL = ("indirect", "direct")
+"""Classes that events hide from whoever may not see personal data."""
+
 
 class NotReady(msgspec.Struct, frozen=True):
     """A property that is asked about has no complete storage."""

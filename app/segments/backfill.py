@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from app import clock
+from app.db.horizon import read_horizon
 from app.db.partitions import first_month
 from app.db.pool import Connection
 from app.ids import bucket_of
 from app.segments import queries
-from app.segments.marks import CLOCK_SKEW, Mark, known_everywhere_at
+from app.segments.marks import Mark, known_everywhere_at
 from app.segments.queries import ValueRow
 from app.segments.values import decode_value, values_of
 
@@ -53,7 +54,7 @@ async def backfill_batch(connection: Connection, batch_events: int = BATCH_EVENT
         if building is None:
             return False
         known_at = building.known_at or await _start(connection, building, now)
-        horizon = await queries.read_horizon(connection)
+        horizon = await read_horizon(connection)
         end = await connection.fetchrow(
             queries.SQL["read_scan_end"],
             building.tenant_id,
@@ -67,7 +68,7 @@ async def backfill_batch(connection: Connection, batch_events: int = BATCH_EVENT
         elif horizon >= known_at:
             await _finish(connection, building)
         else:
-            ready_at = max(known_at + CLOCK_SKEW, now + WAIT)
+            ready_at = max(known_at + clock.SKEW, now + WAIT)
             await _advance(connection, building, None, ready_at, 0)
     return True
 
@@ -85,7 +86,7 @@ async def _start(connection: Connection, building: Building, now: datetime) -> d
 async def _fill(connection: Connection, building: Building, end: tuple[datetime, bytes]) -> int:
     """Write what is missing up to `end`; returns how many values that were."""
     mark = building.mark
-    await queries.hold_graph(connection, building.tenant_id)
+    await queries.share_graph(connection, building.tenant_id)
     events = await connection.fetch(
         queries.on_values("read_unfed", mark.mark_id),
         building.tenant_id,

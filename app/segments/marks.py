@@ -12,12 +12,12 @@ from enum import StrEnum
 
 import msgspec
 
+from app import clock
+
 MAX_MARKS = 30
 """Of one event type: each costs a COPY in every flush that has values of it."""
 MAX_AGE_SECONDS = 4.0
 """Of a worker's last look at the registry when it flushes. Ordinarily it is 0.4 s."""
-CLOCK_SKEW = timedelta(seconds=5)
-"""By how much the clocks of workers and of Postgres may differ."""
 
 
 class ValueType(StrEnum):
@@ -82,4 +82,4 @@ class Marks:
 
 def known_everywhere_at(now: datetime) -> datetime:
     """From when on every flush knows what is committed now; by that flush's own clock."""
-    return now + timedelta(seconds=MAX_AGE_SECONDS) + CLOCK_SKEW
+    return now + timedelta(seconds=MAX_AGE_SECONDS) + clock.SKEW

@@ -13,7 +13,7 @@ from app.db import locks
 from app.db.pool import Connection
 from app.db.sql import load_statements
 from app.segments.conditions import Exists, OneOf, Predicate
-from app.segments.marks import CLOCK_SKEW, Mark, State, ValueType
+from app.segments.marks import Mark, State, ValueType
 from app.segments.values import Value
 
 SQL = load_statements(__file__)
@@ -197,15 +197,9 @@ async def insert_values(connection: Connection, mark_id: int, rows: Sequence[Val
     )
 
 
-async def hold_graph(connection: Connection, tenant_id: int) -> None:
+async def share_graph(connection: Connection, tenant_id: int) -> None:
     """Keep merges of the tenant from being undone until the transaction ends."""
-    await connection.execute(SQL["hold_graph"], *locks.identity_graph(tenant_id))
-
-
-async def read_horizon(connection: Connection) -> datetime:
-    """Nothing that is received before this moment can be committed after this call."""
-    horizon: datetime = await connection.fetchval(SQL["read_horizon"], CLOCK_SKEW)
-    return horizon
+    await connection.execute(SQL["share_graph"], *locks.identity_graph(tenant_id))
 
 
 async def read_coverage(connection: Connection, tenant_id: int, mark: Mark) -> float | None:

@@ -131,18 +131,9 @@ where ctid = any (array(
     ) v
 ))
 
--- name: hold_graph
+-- name: share_graph
 -- Before profiles of events are read, to be written elsewhere: no merge is undone in between.
 select pg_advisory_xact_lock_shared($1::int, $2::int)
-
--- name: read_horizon
--- What was received before this moment is committed or never will be: no transaction of this
--- service is older. $1 is how far clocks may differ.
-select least(clock_timestamp(), min(a.xact_start)) - $1::interval
-from pg_stat_activity a
-where a.datname = current_database()
-  and a.application_name = current_setting('application_name')
-  and a.pid <> pg_backend_pid()
 
 -- name: read_scan_end
 -- Where the next batch of a tenant's events ends, whatever their type, and how many they are.

@@ -10,6 +10,7 @@ import time
 from datetime import datetime, timedelta
 
 from app import clock
+from app.db.horizon import read_horizon
 from app.db.partitions import first_month
 from app.db.pool import Connection, Pool
 from app.segments import queries
@@ -75,7 +76,7 @@ async def drop_next(connection: Connection) -> bool:
                 queries.SQL["announce_dropping"], tenant_id, mark_id, known_everywhere_at(now)
             )
             return False
-        if await queries.read_horizon(connection) < known_at:
+        if await read_horizon(connection) < known_at:
             return False
         await connection.execute(queries.on_values("drop_values", mark_id))
         await connection.execute(queries.SQL["delete_mark"], tenant_id, mark_id)

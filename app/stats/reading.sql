@@ -28,16 +28,22 @@ where tenant_id = $1 and ($2::text[] is null or name = any ($2))
 --
 -- Where there are many pairs, sources and types that have nothing of it are left out first: the sums
 -- over all types, and over all sources, tell. Most errors are of few.
-with source as materialized (
-    select id
-    from unnest($9::bigint[]) as asked (id)
+with asked as (
+    select id as source_id, -1 as event_type_id, true as is_source
+    from unnest($9::bigint[]) as source (id)
+    union all
+    select -1, id, false
+    from unnest($10::bigint[]) as type (id)
+), present as materialized (
+    select *
+    from asked a
     where cardinality($9::bigint[]) * cardinality($10::bigint[]) <= 1000
        or exists (
            select from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
            cross join lateral (
                select from ingest_stat_day d
                where d.bucket = 0 and d.tenant_id = $1
-                 and d.source_id = asked.id and d.event_type_id = -1
+                 and d.source_id = a.source_id and d.event_type_id = a.event_type_id
                  and d.day >= range.lo and d.day < range.hi
                  and d.outcome = any ($11::smallint[])
                limit 1
@@ -48,38 +54,16 @@ with source as materialized (
            cross join lateral (
                select from ingest_stat_hour h
                where h.bucket = 0 and h.tenant_id = $1
-                 and h.source_id = asked.id and h.event_type_id = -1
+                 and h.source_id = a.source_id and h.event_type_id = a.event_type_id
                  and h.hour >= range.lo and h.hour < range.hi
                  and h.outcome = any ($11::smallint[])
                limit 1
            ) as found
        )
-), type as materialized (
-    select id
-    from unnest($10::bigint[]) as asked (id)
-    where cardinality($9::bigint[]) * cardinality($10::bigint[]) <= 1000
-       or exists (
-           select from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)
-           cross join lateral (
-               select from ingest_stat_day d
-               where d.bucket = 0 and d.tenant_id = $1
-                 and d.source_id = -1 and d.event_type_id = asked.id
-                 and d.day >= range.lo and d.day < range.hi
-                 and d.outcome = any ($11::smallint[])
-               limit 1
-           ) as found
-       )
-       or exists (
-           select from unnest($5::timestamptz[], $6::timestamptz[]) as range (lo, hi)
-           cross join lateral (
-               select from ingest_stat_hour h
-               where h.bucket = 0 and h.tenant_id = $1
-                 and h.source_id = -1 and h.event_type_id = asked.id
-                 and h.hour >= range.lo and h.hour < range.hi
-                 and h.outcome = any ($11::smallint[])
-               limit 1
-           ) as found
-       )
+), source as (
+    select source_id as id from present where is_source
+), type as (
+    select event_type_id as id from present where not is_source
 ), counted as (
     select d.day as at, d.source_id, d.event_type_id, d.outcome, d.reason, d.events
     from unnest($3::timestamptz[], $4::timestamptz[]) as range (lo, hi)

@@ -3,10 +3,10 @@
 Never deletes counters and never adds to a sum: a sum is made again from the minutes, so doing it
 twice, in two workers or after a crash, changes nothing.
 
-Minutes are taken up when they are over for ROLL_AFTER and every transaction that began before then
-has ended. A flush looks at the clock after its BEGIN, so one that counts into them has either
-committed by then, and is seen, or is still under way, and is waited for. The running hour is summed
-up as far as that: what is left for readers to add is some minutes (decision 19).
+Minutes are taken up when they are over for ROLL_AFTER and every flush that began before then has
+ended. It looks at the clock after its BEGIN, so one that counts into them has either committed by
+then, and is seen, or is still under way, and is waited for. The running hour is summed up as far as
+that: what is left for readers to add is some minutes (decision 19).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from app import clock
+from app.db.horizon import read_horizon
 from app.db.pool import Connection, Pool
 from app.db.sql import load_statements
 from app.stats.steps import DAY, HOUR, floor
@@ -34,8 +35,8 @@ async def roll_up(pool: Pool) -> int:
     """Sum up what is due; returns how many hours it touched. For all workers at once."""
     async with pool.acquire(timeout=2) as connection:
         await connection.execute(SQL["start_progress"])
-        oldest = await connection.fetchval(SQL["oldest_transaction"])
-        due = floor(min(oldest, clock.now()) - ROLL_AFTER, ROLL_STEP)
+        horizon = await read_horizon(connection, ROLL_AFTER)
+        due = floor(min(horizon, clock.now() - ROLL_AFTER), ROLL_STEP)
         rolled = 0
         while rolled < HOURS_A_TURN and await _roll_next(connection, due):
             rolled += 1

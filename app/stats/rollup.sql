@@ -18,12 +18,6 @@ where not exists (
 )
 on conflict do nothing
 
--- name: oldest_transaction
--- When the oldest transaction under way began; those that began later cannot be seen here.
-select coalesce(min(xact_start), clock_timestamp())
-from pg_stat_activity
-where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
-
 -- name: claim_due
 -- A tenant with minutes to be summed up; others are left to the worker that has them.
 select tenant_id, rolled_until, days_until

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import gzip
 import json
+import os
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,19 @@ from typing import Any
 import asyncpg
 import pytest
 import zstandard
-from typer.testing import CliRunner, Result
 
-from app.cli.main import app
-from app.cli.runtime import Problem
-from tests.support import Seed, purchase, run_cdp, seed, service_in_process, service_process
+from tests.api.test_cli import Cdp, problem, write_type
+from tests.api.test_cli import cdp as cdp
+from tests.support import (
+    Seed,
+    clean_environment,
+    purchase,
+    run_cdp,
+    seed,
+    service_in_process,
+    service_process,
+)
 
-Cdp = Callable[..., Result]
 Ids = list[str]
 
 MAY, JUNE = "2026-05-20T12:45:00Z", "2026-06-20T12:45:00Z"
@@ -46,19 +55,6 @@ EVENTS: list[dict[str, Any]] = [
 LATER: list[dict[str, Any]] = [offer("o2", identity=ANN, properties={"value": 6, "note": "n"})]
 
 
-def write_type(folder: Path, name: str, *versions: dict[str, Any]) -> Path:
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    for number, properties in enumerate(versions, start=1):
-        document = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "x-owner": "test",
-            "properties": properties,
-        }
-        (folder / name / f"{number}.json").write_text(json.dumps(document, indent=2))
-    return folder
-
-
 async def deliver(database_url: str, seeded: Seed, events: list[dict[str, Any]]) -> None:
     async with service_in_process(database_url, seeded) as api:
         for result in await api.results(list(events)):
@@ -66,22 +62,10 @@ async def deliver(database_url: str, seeded: Seed, events: list[dict[str, Any]])
 
 
 @pytest.fixture
-def cdp(database_url: str) -> Cdp:
-    runner = CliRunner()
-
-    def run(*arguments: str) -> Result:
-        return runner.invoke(
-            app, arguments, env={"CDP_DATABASE_URL": database_url, "COLUMNS": "200"}
-        )
-
-    return run
-
-
-@pytest.fixture
 def delivered(cdp: Cdp, database_url: str, seeded: Seed, tmp_path: Path) -> Cdp:
     """EVENTS, then a second version of `offer_made`, then LATER."""
-    for versions, events in (((OFFER_1,), EVENTS), ((OFFER_1, OFFER_2), LATER)):
-        folder = write_type(tmp_path / "registry", "offer_made", *versions)
+    for versions, events in (([OFFER_1], EVENTS), ([OFFER_1, OFFER_2], LATER)):
+        folder = write_type(tmp_path / "registry", "offer_made", versions)
         assert cdp("registry", "apply", str(folder), "--tenant", "demo").exit_code == 0
         asyncio.run(deliver(database_url, seeded, events))
     return cdp
@@ -98,10 +82,8 @@ def names(cdp: Cdp, *arguments: str) -> str:
     return " ".join(sorted(line["externalEventId"] for line in lines(cdp, *arguments)))
 
 
-def problem(cdp: Cdp, *arguments: str) -> str:
-    result = cdp("events", "export", "--tenant", "demo", *arguments)
-    assert isinstance(result.exception, Problem), (result.output, result.exception)
-    return str(result.exception)
+def refusal(cdp: Cdp, *arguments: str) -> str:
+    return problem(cdp("events", "export", "--tenant", "demo", *arguments))
 
 
 def test_every_filter_selects_what_was_delivered(delivered: Cdp, database_url: str) -> None:
@@ -157,14 +139,15 @@ def test_personal_data_is_hidden_until_it_is_asked_for(delivered: Cdp) -> None:
 
 
 def test_what_is_hidden_cannot_be_asked_about(cdp: Cdp, database_url: str, tmp_path: Path) -> None:
-    folder = write_type(tmp_path, "offer_made", {"code": OFFER_1["code"] | {"x-segmentable": True}})
+    code = OFFER_1["code"] | {"x-segmentable": True}
+    folder = write_type(tmp_path, "offer_made", [{"code": code}])
     assert cdp("registry", "apply", str(folder), "--tenant", "demo").exit_code == 0
     asyncio.run(
         fetch(database_url, "update segment_property set state = 'READY', ready_at = now()")
     )
     asked = ("--type", "offer_made", "--where", "/code=secret-7")
     assert (
-        problem(cdp, *asked) == "--where '/code=secret-7': /code is personal data: it needs --pii"
+        refusal(cdp, *asked) == "--where '/code=secret-7': /code is personal data: it needs --pii"
     )
     assert lines(cdp, *asked, "--pii") == []
 
@@ -284,6 +267,26 @@ def test_a_role_that_may_only_read_will_do(delivered: Cdp, database_url: str) ->
     assert len(result.stdout.splitlines()) == 6
 
 
+def test_progress_is_shown_on_a_terminal(delivered: Cdp, database_url: str, tmp_path: Path) -> None:
+    terminal, its_end = os.openpty()
+    file = tmp_path / "events.ndjson"
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "events", "export", "--tenant", "demo", "-o", str(file)],
+        env=clean_environment() | {"CDP_DATABASE_URL": database_url, "TERM": "xterm"},
+        stderr=its_end,
+    ) as process:
+        os.close(its_end)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: nobody writes to it any more
+            while more := os.read(terminal, 4096):
+                shown += more
+        os.close(terminal)
+    assert process.returncode == 0
+    assert b"6 events" in shown
+    assert f"6 events in {file}" in shown.decode()
+    assert len(file.read_text().splitlines()) == 6
+
+
 def test_a_database_of_an_older_version_is_left_as_it_is(empty_database_url: str) -> None:
     result = run_cdp(
         "events", "export", "--tenant", "demo", environment={"CDP_DATABASE_URL": empty_database_url}
@@ -326,7 +329,7 @@ def test_a_database_of_an_older_version_is_left_as_it_is(empty_database_url: str
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(cdp: Cdp, arguments: str, told: str) -> None:
-    message = problem(cdp, *arguments.split(" "))
+    message = refusal(cdp, *arguments.split(" "))
     assert told in message
     assert "\n" not in message
 

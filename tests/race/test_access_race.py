@@ -11,9 +11,13 @@ import pytest
 
 from app import clock
 from app.access import queries as access
-from app.access.keys import NewKey, Scope
-from app.db.pool import Pool, close_pool, open_pool
-from tests.support import Seed, eventually
+from app.access.directory import Directory
+from app.access.keys import NewKey, Principal, Scope
+from app.background import Refresher
+from app.db.pool import Connection, Pool, close_pool, open_pool
+from app.registry.catalog import Catalog
+from app.segments.marks import Marks
+from tests.support import Seed, eventually, seed
 
 REVOKE = "update api_key set revoked_at = now() where public_id = $1"
 WAITING = (
@@ -79,6 +83,33 @@ async def test_an_expired_key_is_not_rotated(pool: Pool, seeded: Seed) -> None:
     found = await access.find_key(seeded.tenant_id, old)
     assert found is not None
     assert found.expires_at == expires_at
+
+
+async def test_a_worker_knows_no_key_before_the_event_types_that_were_there_first(
+    pool: Pool, database_url: str, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, catalog = Directory(), Catalog()
+    refresher = Refresher(pool, directory, catalog, Marks())
+    late: list[Seed] = []
+    read_principals = access.read_principals
+
+    async def read_when_another_tenant_is_there(connection: Connection) -> dict[str, Principal]:
+        if not late:
+            late.append(await seed(database_url, "late"))
+        return await read_principals(connection)
+
+    def knows(one: Seed) -> tuple[bool, bool]:
+        """Its key, and what it may send."""
+        return (
+            directory.authenticate(one.key.encode(), clock.now()) is not None,
+            catalog.find(one.tenant_id, "purchase_completed") is not None,
+        )
+
+    monkeypatch.setattr(access, "read_principals", read_when_another_tenant_is_there)
+    await refresher.refresh()
+    assert (knows(seeded), knows(late[0])) == ((True, True), (False, False))
+    await refresher.refresh()
+    assert (knows(seeded), knows(late[0])) == ((True, True), (True, True))
 
 
 async def test_settings_of_a_source_made_at_once_are_all_there(pool: Pool, seeded: Seed) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,7 @@ from app.ingest import by_property, reading
 from app.ingest.reading import Order, Selection, find_event_page
 from app.segments.conditions import Exists, OneOf, Predicate, Range, Test
 from app.segments.queries import StoredMark, find_event_types, read_stored_marks, value_table
-from tests.sql.test_plans import rows_ahead
+from tests.sql.test_plans import rows_ahead, walk
 from tests.support import Seed
 
 BOUGHT = "purchase_completed"
@@ -122,12 +122,6 @@ CASES: Sequence[tuple[str, list[tuple[str, Test]], int]] = [
         5 * SCANNED,
     ),
 ]
-
-
-def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", ()):
-        yield from walk(child)
 
 
 async def selection_of(

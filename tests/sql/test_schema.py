@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import asyncpg
 import pytest
+from piccolo.apps.migrations.commands.backwards import run_backwards
 
 from app.db import tables
 from app.db.migrate import migrate, pending_migrations
 from app.db.partitions import drop_partitions, make_partitions, partition_names
+from app.db.pool import close_pool, open_pool
+from app.db.transaction import transaction
 
 EVENT_SIDE = [
     "event_key", "event", "delivery", "identifier", "profile", "profile_merge",
@@ -76,6 +81,30 @@ async def test_a_second_migration_has_nothing_to_do(
 ) -> None:
     assert await pending_migrations(connection) == []
     assert await migrate(database_url) == []
+
+
+async def test_every_migration_can_be_undone_and_made_again(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    """With marked properties, whose tables are not in any migration."""
+    definitions = (
+        "select tablename, indexdef from pg_indexes where schemaname = 'public'"
+        " and tablename !~ '_\\d{4}_\\d\\d$' and tablename not like 'segment_value_%' order by 1, 2"
+    )
+    before = await connection.fetch(definitions)
+    assert await connection.fetchval("select count(*) from segment_property") > 0
+    pool = await open_pool(database_url, max_size=1)
+    try:
+        async with transaction():
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                result = await run_backwards("cdp", "all", auto_agree=True)
+    finally:
+        await close_pool(pool)
+    assert result.success, said.getvalue()
+    left = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
+    assert [row["tablename"] for row in left] == ["migration"]
+    assert await migrate(database_url)
+    assert await connection.fetch(definitions) == before
 
 
 async def test_migrations_run_from_three_places_at_once_run_once(empty_database_url: str) -> None:

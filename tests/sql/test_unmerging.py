@@ -18,7 +18,7 @@ from app.identity.resolution import profile_id_of
 from app.identity.unmerging import queries, service
 from app.identity.unmerging.service import NotUnmerged, Unmerged
 from app.segments.backfill import backfill_batch
-from app.segments.queries import hold_graph
+from app.segments.queries import share_graph
 from tests.sql.unmerging import World, later
 from tests.support import Seed
 
@@ -71,7 +71,9 @@ HISTORY = st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=2, max_size
 STEPS = st.lists(st.one_of(DELIVER, UNMERGE), min_size=8, max_size=20)
 
 
-async def run(world: World, steps: list[tuple[list[list[str]] | int, bool]]) -> None:
+async def run(world: World, steps: list[tuple[list[list[str]] | int, bool]]) -> int:
+    """returns  the number of merges undone"""
+    undone = 0
     await world.open()
     for stranger in ("e1", "p1", "d1", "e2", "p2", "x1"):
         await world.deliver([stranger])
@@ -84,12 +86,17 @@ async def run(world: World, steps: list[tuple[list[list[str]] | int, bool]]) -> 
             done = await world.unmerge(merged[what % len(merged)], later(is_later))
             assert isinstance(done, Unmerged)
             event("unmerged")
+            undone += 1
             await world.check()
     await world.check()
+    return undone
 
 
-async def undo_at_once(world: World, history: list[list[list[str]]], joins: list[str]) -> None:
-    """Deliver a history, then one event; undo whatever it has merged."""
+async def undo_at_once(world: World, history: list[list[list[str]]], joins: list[str]) -> int:
+    """Deliver a history, then one event; undo whatever it has merged.
+
+    returns  the number of merges undone
+    """
     await world.open()
     for flush in history:
         await world.deliver(*flush)
@@ -105,34 +112,41 @@ async def undo_at_once(world: World, history: list[list[list[str]]], joins: list
         await world.deliver(joins, later=HOUR)
         assert await world.merged() == merged
     await world.check()
+    return len(fresh)
 
 
 @pytest.mark.contract("4.17: who is who stays one consistent graph, whatever is undone")
 def test_merges_and_unmerges_in_any_order_leave_one_consistent_graph(
     database_url: str, seeded: Seed
 ) -> None:
+    undone = 0
     with in_world(database_url, seeded) as (runner, world):
 
         @settings(max_examples=150)
         @given(STEPS)
         def holds(steps: list[tuple[list[list[str]] | int, bool]]) -> None:
-            runner.run(run(world, steps))
+            nonlocal undone
+            undone += runner.run(run(world, steps))
 
         holds()
+    assert undone > 0
 
 
 @pytest.mark.contract("4.17: an unmerge restores the assignment from before")
 def test_a_merge_undone_at_once_leaves_everybody_as_before_and_stays_undone(
     database_url: str, seeded: Seed
 ) -> None:
+    undone = 0
     with in_world(database_url, seeded) as (runner, world):
 
         @settings(max_examples=150)
         @given(HISTORY, names(2, 4))
         def holds(history: list[list[list[str]]], joins: list[str]) -> None:
-            runner.run(undo_at_once(world, history, joins))
+            nonlocal undone
+            undone += runner.run(undo_at_once(world, history, joins))
 
         holds()
+    assert undone > 0
 
 
 async def test_what_came_since_goes_where_its_identifiers_lead(world: World) -> None:
@@ -377,16 +391,16 @@ async def test_while_a_flush_is_under_way_it_waits_and_then_gives_up(
     [merged] = await world.merged()
     monkeypatch.setattr(service, "WAIT_SECONDS", 0.1)
     async with world.connection.transaction():
-        await hold_graph(world.connection, world.tenant.tenant_id + 1)
+        await share_graph(world.connection, world.tenant.tenant_id + 1)
         assert isinstance(await world.unmerge(merged), Unmerged), "another tenant's"
-        await hold_graph(world.connection, world.tenant.tenant_id)
+        await share_graph(world.connection, world.tenant.tenant_id)
         assert await world.unmerge(merged) is NotUnmerged.NOT_MERGED
     await world.deliver(["e3"])
     await world.deliver(["p3"])
     await world.deliver(["e3", "p3"])
     [merged] = await world.merged()
     async with world.connection.transaction():
-        await hold_graph(world.connection, world.tenant.tenant_id)
+        await share_graph(world.connection, world.tenant.tenant_id)
         assert await world.unmerge(merged) is NotUnmerged.BUSY
         with monkeypatch.context() as patched:
             patched.setattr(service, "WAIT_SECONDS", 60)

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import REASONS, ErrorCode, Violation
+from app.identity.identifiers import Identity
 from app.ingest.content import MAX_NESTING
 from app.ingest.decode import MAX_EVENT_BYTES, decode_event
-from app.ingest.event import Decoded, Identity, Malformed
+from app.ingest.event import Decoded, Malformed
 
 EXAMPLE = (
     b'{"source":"brand.pos","externalEventId":"txn_987654321","eventType":"purchase_completed",'

@@ -12,8 +12,9 @@ import pytest
 
 from app.cli.export_rows import Csv, MaskedLine, Ndjson, as_sent, exported
 from app.errors import Violation
+from app.identity.identifiers import Identity
 from app.ingest.decode import decode_event
-from app.ingest.event import Decoded, Identity
+from app.ingest.event import Decoded
 from app.ingest.reading import StoredEvent
 from app.registry.masking import mask_of
 

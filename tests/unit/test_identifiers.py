@@ -22,13 +22,13 @@ from app.identity.contact import (
 from app.identity.identifiers import (
     FIELDS,
     Identifier,
+    Identity,
     Kind,
     Normalised,
     fingerprint_identity,
     identifiers_of,
     key_flaw,
 )
-from app.ingest.event import Identity
 
 IDENTITY_FIELDS = {
     Kind.EXTERNAL: "external_user_id",

@@ -111,16 +111,15 @@ def test_every_reference_resolves() -> None:
 @pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
 def test_every_schema_is_a_json_schema(name: str) -> None:
     schema = DOCUMENT["components"]["schemas"][name]
-    jsonschema_rs.meta.validate(
-        {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-    )
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    assert jsonschema_rs.meta.is_valid(dialect | schema)
 
 
 @pytest.mark.parametrize(
     ("schema", "value"), [pytest.param(s, v, id=name) for name, s, v in examples()]
 )
 def test_every_example_keeps_its_schema(schema: dict[str, Any], value: object) -> None:
-    validator(schema).validate(value)
+    assert list(validator(schema).iter_errors(value)) == []
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,8 @@ def test_the_event_schema_refuses_what_the_service_refuses(change: dict[str, Any
 
 @pytest.mark.parametrize("left_out", ["occurredAt", "properties"])
 def test_null_in_an_optional_field_counts_as_left_out(left_out: str) -> None:
-    validator(DOCUMENT["components"]["schemas"]["Event"]).validate(EXAMPLE | {left_out: None})
+    schema = DOCUMENT["components"]["schemas"]["Event"]
+    assert list(validator(schema).iter_errors(EXAMPLE | {left_out: None})) == []
 
 
 def test_every_error_code_is_shown_in_both_media_types_of_an_operation() -> None:

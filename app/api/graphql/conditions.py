@@ -14,7 +14,14 @@ from app.access.keys import Scope
 from app.api.graphql.connection import refuse_argument
 from app.api.graphql.context import Info
 from app.segments import conditions
-from app.segments.asking import Asked, NeedsPersonalData, NotReady, Refused, resolve_conditions
+from app.segments.asking import (
+    PERSONAL,
+    Asked,
+    NeedsPersonalData,
+    NotReady,
+    Refused,
+    resolve_conditions,
+)
 from app.segments.conditions import MAX_CONDITIONS, Predicate
 
 _VALUE = "A text, a number, true or false; times as texts."
@@ -83,7 +90,7 @@ async def predicates_of(
         event_type,
         event_type_id,
         {held.path: held for held in marks},
-        closed=() if shown else ("indirect", "direct"),
+        closed=() if shown else PERSONAL,
     )
     try:
         return resolve_conditions(argument, asked, [condition_of(one) for one in given])

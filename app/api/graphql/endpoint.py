@@ -14,8 +14,6 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
-from strawberry.exceptions import MissingQueryError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
 from app.access.authenticator import Authenticator
@@ -23,7 +21,7 @@ from app.access.keys import Principal
 from app.api.graphql.context import Context
 from app.api.graphql.ide import ide_routes
 from app.api.graphql.loaders import Loaders
-from app.api.graphql.schema import Schema, build_schema
+from app.api.graphql.schema import NO_OPERATION, Schema, build_schema
 from app.db.pool import Pool
 from app.errors import AppError, ErrorCode
 from app.settings import Settings
@@ -35,8 +33,6 @@ MAX_QUERY_CHARS = 64 << 10
 MAX_SECONDS = 30.0
 """For a whole operation; each statement has a limit of its own (CDP_GRAPHQL_STATEMENT_SECONDS)."""
 _OPERATIONS = (OperationType.QUERY, OperationType.MUTATION)
-_NO_OPERATION = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
-"""What Strawberry raises, rather than answers, when there is nothing to run."""
 
 
 class _Body(msgspec.Struct):
@@ -91,7 +87,7 @@ class GraphQL:
                 )
         except TimeoutError:
             raise AppError(ErrorCode.UNAVAILABLE, "the query took too long: ask for less") from None
-        except _NO_OPERATION:
+        except NO_OPERATION:
             raise AppError(
                 ErrorCode.MALFORMED_JSON,
                 "`query` must hold one query or mutation, or `operationName` must name one;"

@@ -74,18 +74,10 @@ class Loaders:
         self.counts: DataLoader[bytes, PersonCounts] = DataLoader(self._counts)
 
     def forget(self) -> None:
-        """All that was looked up: a subscription goes on, what it speaks of changes."""
+        """All that was looked up: a subscription goes on, or this very request has changed it."""
         for loader in (*vars(self).values(), *vars(self.registry).values()):
             if isinstance(loader, DataLoader):
                 loader.clear_all()
-
-    def forget_people(self) -> None:
-        """Who belongs to whom has just been changed by this very request."""
-        for loader in (
-            self.profile, self.identifier, self.members, self.identifiers_of, self.merges_into,
-            self.conflicts_of, self.last_occurrence, self.person_page, self.counts, self.event,
-        ):  # fmt: skip
-            loader.clear_all()
 
     async def _masks(self, version_ids: list[int]) -> list[Mask]:
         async with self._pool.acquire() as connection:

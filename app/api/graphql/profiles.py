@@ -41,10 +41,9 @@ from app.api.graphql.permissions import needs
 from app.api.graphql.positions import TimeWindow, cursor_of, position_of, window_of
 from app.db.scan import SCANNED_ROWS, Position
 from app.identity import reading as identities
-from app.identity.identifiers import FIELDS, Kind, identifiers_of, key_flaw
+from app.identity.identifiers import FIELDS, Identity, Kind, identifiers_of, key_flaw
 from app.identity.reading import StoredProfile
 from app.ids import identifier_key
-from app.ingest.event import Identity
 from app.ingest.people import COUNTED_EVENTS
 from app.ingest.reading import Order, Selection
 

@@ -29,7 +29,7 @@ from app.api.graphql.quarantine_types import (
     item_of,
     which_of,
 )
-from app.api.graphql.refusals import Invalid, NotFound, NotPermitted, invalid
+from app.api.graphql.refusals import Invalid, NotFound, NotPermitted, invalid, key_limited
 from app.api.graphql.replays import QuarantineReplay, replay_of
 from app.api.graphql.scalars import Number
 from app.db.scan import EVER, SCANNED_ROWS, Position, newest
@@ -207,7 +207,7 @@ class QuarantineMutation:
     )
     async def stop_quarantine_replay(self, info: Info, id: _ReplayId) -> StopReplayResult:
         if info.context.principal.is_limited:
-            return _key_limited()
+            return key_limited()
         replay_id = ids.decode(ids.REPLAY_PREFIX, id)
         if replay_id is not None:
             async with info.context.pool.acquire() as connection:
@@ -240,7 +240,7 @@ class QuarantineMutation:
         if (ids_ is None) == (filter is None):
             return invalid("", "either_or", "give ids or a filter")
         if info.context.principal.is_limited:
-            return _key_limited()
+            return key_limited()
         actor, tenant_id = info.context.principal.public_id, info.context.tenant_id
         async with info.context.pool.acquire() as connection:
             if await replays.is_under_way(connection, tenant_id):
@@ -267,11 +267,6 @@ async def _replay(info: Info, text: str) -> QuarantineReplay | None:
     async with info.context.pool.acquire() as connection:
         found = await replays.find_replay(connection, info.context.tenant_id, replay_id)
     return replay_of(found) if found else None
-
-
-def _key_limited() -> NotPermitted:
-    message = "the key is limited to sources or event types; this is about all of them"
-    return NotPermitted(message=message, reason="key_limited")
 
 
 def _under_way() -> NotPermitted:

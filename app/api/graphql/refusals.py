@@ -42,3 +42,8 @@ class NotPermitted(Refusal):
 def invalid(path: str, rule: str, message: str) -> Invalid:
     """An Invalid with one problem."""
     return Invalid(message=message, problems=[Problem(path=path, rule=rule, message=message)])
+
+
+def key_limited() -> NotPermitted:
+    message = "the key is limited to sources or event types; this is about all of them"
+    return NotPermitted(message=message, reason="key_limited")

@@ -83,12 +83,8 @@ class Subscription(LiveSubscription):
     pass
 
 
-_CALLERS_MISTAKES = (
-    GraphQLError,
-    MissingQueryError,
-    CannotGetOperationTypeError,
-    InvalidOperationTypeError,
-)
+NO_OPERATION = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
+"""What Strawberry raises when there is nothing to run."""
 
 
 class Schema(strawberry.Schema):
@@ -104,7 +100,7 @@ class Schema(strawberry.Schema):
 
 def _is_fault(error: GraphQLError) -> bool:
     original = error.original_error
-    return original is not None and not isinstance(original, _CALLERS_MISTAKES)
+    return original is not None and not isinstance(original, (GraphQLError, *NO_OPERATION))
 
 
 class HideFaults(MaskErrors):

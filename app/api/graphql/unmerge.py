@@ -11,7 +11,7 @@ from app.access.keys import Scope
 from app.api.graphql.context import Info
 from app.api.graphql.permissions import needs
 from app.api.graphql.profiles import Profile, profile_of
-from app.api.graphql.refusals import Invalid, NotFound, NotPermitted, invalid
+from app.api.graphql.refusals import Invalid, NotFound, NotPermitted, invalid, key_limited
 from app.identity.unmerging.service import (
     MAX_EVENTS,
     MAX_IDENTIFIERS,
@@ -82,8 +82,7 @@ class UnmergeMutation:
             return invalid("/reason", "length", f"must have 1 to {MAX_REASON_CHARS} characters")
         principal = info.context.principal
         if principal.is_limited:
-            message = "the key is limited to sources or event types; this is about all of them"
-            return NotPermitted(message=message, reason="key_limited")
+            return key_limited()
         profile_id = ids.decode(ids.PROFILE_PREFIX, profile)
         if profile_id is None:
             return _not_found()
@@ -102,7 +101,7 @@ class UnmergeMutation:
 
 
 async def _unmerged(info: Info, done: Unmerged) -> ProfileUnmerged:
-    info.context.loaders.forget_people()
+    info.context.loaders.forget()
     survivor, restored = await info.context.loaders.profile.load_many(
         [done.survivor_id, done.restored_id]
     )

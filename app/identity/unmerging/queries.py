@@ -12,23 +12,14 @@ from app.db import locks
 from app.db.pool import Connection
 from app.db.sql import load_statements
 from app.identity import queries as identities
-from app.identity.identifiers import Kind, identifiers_of
+from app.identity.identifiers import Identity, Kind, identifiers_of
 from app.identity.resolution import Keyed, Link
 from app.identity.unmerging.separation import Edge, Member, PastEvent, Sides
 
 SQL = load_statements(__file__)
 
 
-class _Identity(msgspec.Struct, rename="camel"):
-    """As it is kept with an event."""
-
-    external_user_id: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    device_key: str | None = None
-
-
-_IDENTITY = msgspec.json.Decoder(_Identity)
+_IDENTITY = msgspec.json.Decoder(Identity)
 
 
 async def limit_time(connection: Connection, wait_seconds: float, statement_seconds: float) -> None:

@@ -86,10 +86,14 @@ async def replayed(gql: GraphQL, filter_: Any = None, *, dry_run: bool = False) 
     answer = await gql.data(REPLAY, {"filter": filter_, "dryRun": dry_run})
     started = answer["replayQuarantine"]
     assert started["__typename"] == "ReplayStarted"
+    return await finished(gql, started["replay"]["id"])
+
+
+async def finished(gql: GraphQL, replay_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     async def is_over() -> bool:
-        found.update((await gql.data(ONE, {"id": started["replay"]["id"]}))["quarantineReplay"])
+        found.update((await gql.data(ONE, {"id": replay_id}))["quarantineReplay"])
         return bool(found["state"] != "RUNNING")
 
     await eventually(is_over, 20)
@@ -251,6 +255,8 @@ async def test_a_replay_ends_when_its_key_is_revoked(api: Api, gql: GraphQL) -> 
         return [tuple(row) for row in rows] == [("STOPPED", "key_not_valid")]
 
     await eventually(is_stopped)
+    assert await api.fetch("select 1 from event") == []
+    assert [tuple(row) for row in await api.fetch("select state from quarantine")] == [("OPEN",)]
 
 
 async def test_a_replay_can_be_stopped_also_when_it_is_over(api: Api, gql: GraphQL) -> None:
@@ -277,11 +283,7 @@ async def test_a_replay_goes_on_where_another_worker_left_it(
     async with service_in_process(database_url, seeded) as api:
         gql = GraphQL(api)
 
-        async def is_done() -> bool:
-            one = (await gql.data(ONE, {"id": started["id"]}))["quarantineReplay"]
-            return bool(one["state"] == "DONE" and one["scanned"] == 7 == one["rejected"])
-
-        await eventually(is_done)
+        assert await finished(gql, started["id"]) == done(scanned=7, rejected=7)
 
 
 async def test_another_tenant_sees_no_replay_and_replays_none_of_our_items(
