@@ -255,8 +255,8 @@ async def test_a_replay_ends_when_its_key_is_revoked(api: Api, gql: GraphQL) -> 
         return [tuple(row) for row in rows] == [("STOPPED", "key_not_valid")]
 
     await eventually(is_stopped)
-    assert await api.fetch("select 1 from event") == []
-    assert [tuple(row) for row in await api.fetch("select state from quarantine")] == [("OPEN",)]
+    assert await api.fetch("select 1 from event where external_event_id = 'g1'") == []
+    assert [tuple(row) for row in await api.fetch("select resolution from quarantine")] == [(None,)]
 
 
 async def test_a_replay_can_be_stopped_also_when_it_is_over(api: Api, gql: GraphQL) -> None:
