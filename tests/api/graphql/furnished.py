@@ -134,12 +134,6 @@ class Furnisher:
             type=self.event_type,
             path=f"/{word}_store",
         )
-        # There are no events yet, so nothing is missing in the storage of what is segmentable.
-        await self.api.fetch(
-            "update segment_property set state = 'READY', ready_at = created_at, coverage = 1,"
-            " measured_at = created_at + interval '1 day' where tenant_id = $1",
-            self.tenant_id,
-        )
 
     async def revision(self, name: str) -> Any:
         query = "query ($name: String!) { eventType(name: $name) { revision } }"
@@ -206,12 +200,28 @@ class Furnisher:
             type=self.event_type,
         )
 
-    async def rolled_up(self) -> None:
-        """Its counters are those of two days ago, and summed up; values have been counted."""
-        [mark] = await self.api.fetch(
-            "select id from segment_property where tenant_id = $1", self.tenant_id
+    async def segmentable(self) -> None:
+        """The storage of its mark is built, of events that no flush fed to it too."""
+        await self.api.fetch(
+            "update segment_property set known_at = now(), next_at = now() where tenant_id = $1",
+            self.tenant_id,
         )
-        await self.api.fetch(f"analyze segment_value_{mark['id']}")
+        await self.ask_until(
+            "{ segmentProperties { nodes { state topValues { value } } } }",
+            lambda data: all(
+                node["state"] == "READY" and node["topValues"]
+                for node in data["segmentProperties"]["nodes"]
+            ),
+        )
+        # Measured for tomorrow, so that it is not measured again while somebody compares.
+        await self.api.fetch(
+            "update segment_property set measured_at = now() + interval '1 day'"
+            " where tenant_id = $1",
+            self.tenant_id,
+        )
+
+    async def rolled_up(self) -> None:
+        """Its counters are those of two days ago, and summed up."""
         await self.api.fetch(
             "update ingest_stat set minute = minute - interval '2 days' where tenant_id = $1",
             self.tenant_id,
@@ -242,6 +252,7 @@ async def furnish(api: Api, word: str) -> Tenant:
     await furnisher.registered()
     await furnisher.delivered()
     await furnisher.governed()
+    await furnisher.segmentable()
     await furnisher.rolled_up()
     return Tenant(word, tenant_id, key.text, await furnisher.named())
 
