@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -112,7 +113,7 @@ async def _import(
         console=out,
     )
     batches = _batches(file, checkpoint.line, batch_size)
-    with progress, _open_rejects(file, checkpoint.rejects_bytes) as rejects:
+    with progress, _rejects(file, checkpoint.rejects_bytes) as rejects:
         bar = progress.add_task("importing", total=checkpoint.size_bytes, totals="")
         async with Sender(there.url, there.key, connections) as sender:
             verdicts = sender.deliver_each(batches, lambda batch: batch.items, connections)
@@ -124,8 +125,6 @@ async def _import(
                 progress.update(bar, completed=batch.position, totals=str(checkpoint.totals))
         progress.update(bar, completed=checkpoint.size_bytes)
     _checkpoint_file(file).unlink(missing_ok=True)
-    if not _rejects_file(file).stat().st_size:
-        _rejects_file(file).unlink()
     return checkpoint.totals
 
 
@@ -210,13 +209,21 @@ def _recipient(tenant: str | None, key: str | None, url: str | None) -> str:
     return f"{url or 'here'} {parsed[0] if parsed else tenant}"
 
 
-def _open_rejects(file: Path, kept_bytes: int) -> IO[bytes]:
-    """Behind what the checkpoint knows of; a line that was written after it is delivered again."""
-    rejects = _rejects_file(file).open("ab")
-    kept_bytes = min(kept_bytes, rejects.tell())
-    rejects.truncate(kept_bytes)
-    rejects.seek(kept_bytes)
-    return rejects
+@contextmanager
+def _rejects(file: Path, kept_bytes: int) -> Iterator[IO[bytes]]:
+    """The rejects file, for its owner only; it is not there when nothing was refused.
+
+    Behind what the checkpoint knows of: a line that was written after it is delivered again.
+    """
+    path = _rejects_file(file)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as rejects:
+        rejects.truncate(min(kept_bytes, rejects.seek(0, os.SEEK_END)))
+        rejects.seek(0, os.SEEK_END)
+        try:
+            yield rejects
+        finally:
+            if not rejects.tell():
+                path.unlink()
 
 
 def _write_rejects(rejects: IO[bytes], batch: Batch, results: list[Result]) -> None:

@@ -31,9 +31,11 @@ def open_output(file: Path | None, *, replace: bool) -> Iterator[Write]:
 
     file     None: standard output; compressed when it is named so
     replace  an existing file, at the end
-    raises   Problem when the file exists, or cannot be written
+    raises   Problem when the file exists, or it or standard output cannot be written
     """
     if file is None:
+        if sys.stdout is None:
+            raise Problem("standard output is closed")
         yield _write_to_stdout
         return
     if file.exists() and not replace:
@@ -52,11 +54,13 @@ def _write_to_stdout(data: bytes) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())  # Python flushes once more when it ends
         os.close(nowhere)
-        raise typer.Exit(BROKEN_PIPE_EXIT) from None
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(BROKEN_PIPE_EXIT) from None
+        raise Problem(f"standard output: {error.strerror}") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import repeat
@@ -22,6 +23,8 @@ from app.ingest.standing import Delivery
 
 SLICE_ITEMS = 100
 """Judged in one go; between slices other requests get their turn."""
+REGISTER_SECONDS = 2.0
+"""A caller with a new source waits this long for Postgres."""
 
 
 class Ingest:
@@ -34,6 +37,7 @@ class Ingest:
         self._directory = directory
         self._judge = judge
         self._committer = committer
+        self._registering: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def deliver(self, principal: Principal, items: Sequence[bytes]) -> list[Outcome]:
         """Outcomes of these raw items, in order, durable.
@@ -98,20 +102,25 @@ class Ingest:
     async def _register(
         self, principal: Principal, names: set[str]
     ) -> dict[str, access.SourceSettings]:
-        """Sources seen for the first time, up to the tenant's limit."""
+        """Sources seen for the first time, up to the tenant's limit.
+
+        One request of a tenant at a time: of a hundred that bring the same new source, one asks
+        the database and the others find what it registered.
+        """
         tenant = principal.tenant
-        held = self._directory.sources(tenant.tenant_id)
-        if len(held) >= tenant.max_sources:
-            return held
         try:
-            async with self._pool.acquire(timeout=2) as connection:
-                sources = await access.register_sources(
-                    connection, tenant.tenant_id, sorted(names), tenant.max_sources
-                )
+            async with asyncio.timeout(REGISTER_SECONDS), self._registering[tenant.tenant_id]:
+                held = self._directory.sources(tenant.tenant_id)
+                if len(held) >= tenant.max_sources or names <= held.keys():
+                    return held
+                async with self._pool.acquire() as connection:
+                    sources = await access.register_sources(
+                        connection, tenant.tenant_id, sorted(names), tenant.max_sources
+                    )
+                self._directory.replace_sources(tenant.tenant_id, sources)
+                return sources
         except DRIVER_ERRORS as error:
             raise unavailable("the database is away or overloaded") from error
-        self._directory.replace_sources(tenant.tenant_id, sources)
-        return sources
 
 
 def _over_limit(event: Event, raw: bytes) -> Rejected:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 import httpx
@@ -240,9 +241,9 @@ def test_an_import_answers_with_totals_and_keeps_rejects_with_reasons(
     result = cdp("events", "import", str(file), *there)
     assert result.exit_code == 1
     assert "2 accepted, 1 duplicate, 2 refused" in result.stdout
-    rejects = [
-        json.loads(line) for line in (tmp_path / "day.rejects.ndjson").read_text().splitlines()
-    ]
+    kept = tmp_path / "day.rejects.ndjson"
+    rejects = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert S_IMODE(kept.stat().st_mode) == 0o600
     assert [(r["line"], r["errors"][0]["code"]) for r in rejects] == [
         (4, "identity_required"),
         (5, "field_type"),

@@ -216,6 +216,7 @@ def test_an_export_without_personal_data_is_not_imported(delivered: Cdp, tmp_pat
     assert str(refused.exception) == (
         "line 1 was exported without --pii: its personal values are not there"
     )
+    assert not (tmp_path / "e.rejects.ndjson").exists()
 
 
 def test_csv_of_one_type_has_a_column_for_each_property_of_its_versions(

@@ -134,6 +134,21 @@ def test_a_reader_that_leaves_ends_it_without_a_word(filled: str) -> None:
         assert (_stream(process.stderr).read(), process.wait()) == (b"", 141)
 
 
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [(">&-", "standard output is closed"), (">/dev/full", "No space left on device")],
+)
+def test_what_standard_output_does_not_take_is_told(filled: str, output: str, told: str) -> None:
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m app.cli events export --tenant demo {output}', sys.executable],
+        env=clean_environment() | {"CDP_DATABASE_URL": filled},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert told in result.stderr
+
+
 def test_a_lost_connection_neither_repeats_nor_leaves_out_an_event(filled: str) -> None:
     async def disconnect() -> int:
         """Ends all other connections of the database; returns how many there were."""

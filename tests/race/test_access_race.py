@@ -17,7 +17,7 @@ from app.background import Refresher
 from app.db.pool import Connection, Pool, close_pool, open_pool
 from app.registry.catalog import Catalog
 from app.segments.marks import Marks
-from tests.support import Seed, eventually, seed
+from tests.support import Seed, eventually, purchase, seed, service_in_process
 
 REVOKE = "update api_key set revoked_at = now() where public_id = $1"
 WAITING = (
@@ -110,6 +110,28 @@ async def test_a_worker_knows_no_key_before_the_event_types_that_were_there_firs
     assert (knows(seeded), knows(late[0])) == ((True, True), (False, False))
     await refresher.refresh()
     assert (knows(seeded), knows(late[0])) == ((True, True), (True, True))
+
+
+async def test_many_that_bring_one_new_source_ask_once_and_keep_no_other_tenant_waiting(
+    pool: Pool, database_url: str, seeded: Seed
+) -> None:
+    other = await seed(database_url, "other")
+    async with service_in_process(database_url, seeded) as api, pool.acquire() as connection:
+
+        async def is_waiting() -> bool:
+            return bool(await pool.fetchval(WAITING))
+
+        async with connection.transaction():
+            await connection.execute(access.SQL["lock_tenant"], seeded.tenant_id)
+            posts = [
+                asyncio.create_task(api.post(purchase(f"e{n}", source="brand.new")))
+                for n in range(30)
+            ]
+            await eventually(is_waiting)
+            answer = await api.post(purchase("e", source="brand.new"), key=other.key)
+            waiting = await pool.fetchval(WAITING)
+        await asyncio.gather(*posts)
+    assert (answer.status_code, waiting) == (202, 1)
 
 
 async def test_settings_of_a_source_made_at_once_are_all_there(pool: Pool, seeded: Seed) -> None:
