@@ -80,7 +80,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     except DRIVER_ERRORS:
         pass  # background tries again; /readyz says no until then
     first_writer = os.urandom(1)[0] * settings.flush_lanes % WRITER_SLOTS
-    committer = Committer(flush_pool, settings, first_writer, marks)
+    committer = Committer(flush_pool, settings, first_writer, marks, refresher.look_again)
     tune_garbage_collection()
     ingest = Ingest(pool, directory, Judge(catalog), committer)
     replayer = Replayer(pool, directory, refresher.look_again, ingest)

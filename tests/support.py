@@ -154,8 +154,12 @@ async def reconciliation(database_url: str, tenant_id: int) -> Reconciliation:
 async def service_in_process(
     database_url: str, seeded: Seed, **settings: Any
 ) -> AsyncIterator[Api]:
-    """The whole application in this event loop, its lifespan included."""
-    app = create_app(Settings(database_url=database_url, log_level="error", **settings))
+    """The whole application in this event loop, its lifespan included.
+
+    Its callers are patient unless told otherwise: on a busy machine two seconds are soon over.
+    """
+    settings = {"log_level": "error", "answer_within_seconds": 20.0} | settings
+    app = create_app(Settings(database_url=database_url, **settings))
     started, stop = asyncio.Event(), asyncio.Event()
 
     async def run() -> None:  # in a task of its own: Litestar must leave where it entered

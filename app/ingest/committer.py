@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -59,12 +59,21 @@ class Submission:
 class Committer:
     """The bounded queue of one worker and the lanes that empty it.
 
-    pool  with a connection for each lane
+    pool        with a connection for each lane
+    look_again  brings `marks` up to date; raises AppError UNAVAILABLE
     """
 
-    def __init__(self, pool: Pool, settings: Settings, first_writer: int, marks: Marks) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        first_writer: int,
+        marks: Marks,
+        look_again: Callable[[], Awaitable[None]],
+    ) -> None:
         self._pool = pool
         self._marks = marks
+        self._look_again = look_again
         self._settings = settings
         self._queues: OrderedDict[int, deque[Submission]] = OrderedDict()
         self._deadlines: deque[Submission] = deque()
@@ -181,8 +190,9 @@ class Committer:
                     return await flush(connection, tenant, deliveries, writer, self._marks)
             except LostRace:
                 FLUSH_RETRIES.labels("lost_race").inc()
-            except OutdatedMarks:
-                raise unavailable("changes of the registry cannot be seen") from None
+            except OutdatedMarks:  # the registry could not be read lately, or this process slept
+                FLUSH_RETRIES.labels("outdated_marks").inc()
+                await self._look_again()
             except DRIVER_ERRORS as error:
                 failure = failure_of(error)
                 FLUSH_RETRIES.labels(failure.name.lower()).inc()

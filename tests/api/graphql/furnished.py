@@ -221,17 +221,25 @@ class Furnisher:
         )
 
     async def rolled_up(self) -> None:
-        """Its counters are those of two days ago, and summed up."""
-        await self.api.fetch(
-            "update ingest_stat set minute = minute - interval '2 days' where tenant_id = $1",
-            self.tenant_id,
-        )
-        for table in ("progress", "hour", "day"):
-            await self.api.fetch(
-                f"delete from ingest_stat_{table} where tenant_id = $1", self.tenant_id
+        """Its counters are those of two days ago, and summed up: nobody can do so in between."""
+        async with lent_pool().acquire() as connection, connection.transaction():
+            for statement in (
+                "delete from ingest_stat_progress where tenant_id = $1",
+                "delete from ingest_stat_hour where tenant_id = $1",
+                "delete from ingest_stat_day where tenant_id = $1",
+                "update ingest_stat set minute = minute - interval '2 days' where tenant_id = $1",
+            ):
+                await connection.execute(statement, self.tenant_id)
+
+        async def is_summed_up() -> bool:
+            await roll_up(lent_pool())
+            return bool(
+                await self.api.fetch(
+                    "select 1 from ingest_stat_day where tenant_id = $1 limit 1", self.tenant_id
+                )
             )
-        while await roll_up(lent_pool()):
-            pass
+
+        await eventually(is_summed_up, 20)
 
     async def named(self) -> Any:
         [event] = await self.api.fetch(
