@@ -23,7 +23,7 @@ select default_phone_region from source where tenant_id = $1 and name = $2
 
 -- name: lock_tenant
 -- One registration or change of sources at a time, so that the limit holds and none is lost.
-select 1 from tenant where id = $1 for update
+select 1 from tenant where id = $1 for no key update
 
 -- name: register_sources
 insert into source (tenant_id, name, first_seen_at)

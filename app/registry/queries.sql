@@ -34,5 +34,6 @@ where tenant_id = $1
 order by name
 
 -- name: lock_registry
--- One change of a tenant's registry at a time.
-select registry_revision from tenant where id = $1 for update
+-- One change of a tenant's registry at a time. `no key`: rows that refer to the tenant are written
+-- beside it; a backfill's would wait here for an unmarking that waits for the backfill.
+select registry_revision from tenant where id = $1 for no key update

@@ -8,9 +8,12 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
+from app.db.pool import close_pool, open_pool
 from app.registry.governance.marking import mark_property, unmark_property
 from app.registry.governance.outcomes import Actor
+from app.registry.queries import lock_registry
 from app.segments import marks
+from app.segments.backfill import backfill_batch
 from app.segments.queries import StoredMark, value_table
 from tests.support import Api, Seed, eventually, purchase, service_in_process
 
@@ -103,6 +106,20 @@ async def test_flushes_go_on_while_a_property_is_unmarked_and_its_storage_goes(
         again = await mark_property(seeded.tenant_id, ACTOR, "purchase_completed", "/amount")
         assert isinstance(again, StoredMark)
         assert again.mark.mark_id != held.mark.mark_id
+
+
+async def test_a_backfill_begins_while_somebody_changes_the_registry(
+    database_url: str, seeded: Seed
+) -> None:
+    pool = await open_pool(database_url, max_size=4)
+    try:
+        await mark_property(seeded.tenant_id, ACTOR, "purchase_completed", "/order_id")
+        async with pool.acquire() as changing, changing.transaction():
+            await lock_registry(changing, seeded.tenant_id)
+            async with pool.acquire() as connection, asyncio.timeout(10):
+                assert await backfill_batch(connection)
+    finally:
+        await close_pool(pool)
 
 
 async def test_a_worker_that_cannot_see_new_marks_takes_no_events(
