@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import msgspec
 from app.access import queries as access
 from app.access.keys import Scope
 from app.cli.starter import registry_folder
-from app.db.pool import close_pool, open_pool
+from app.db.pool import Connection, close_pool, open_pool
 from app.main import create_app
 from app.registry.files import read_registry
 from app.registry.service import apply_files
@@ -148,6 +148,21 @@ async def reconciliation(database_url: str, tenant_id: int) -> Reconciliation:
         )
     finally:
         await connection.close()
+
+
+async def move_counters_back(connection: Connection, tenant_id: int, time: timedelta) -> None:
+    """As if all that was counted were so much longer ago; it is summed up anew."""
+    async with connection.transaction():
+        for table in ("ingest_stat_progress", "ingest_stat_hour", "ingest_stat_day"):
+            await connection.execute(f"delete from {table} where tenant_id = $1", tenant_id)
+        for table, columns in (
+            ("ingest_stat", ["minute"]),
+            ("ingest_freshness", ["last_minute", "known_since"]),
+        ):
+            moved = ", ".join(f"{column} = {column} - $2::interval" for column in columns)
+            await connection.execute(
+                f"update {table} set {moved} where tenant_id = $1", tenant_id, time
+            )
 
 
 @asynccontextmanager

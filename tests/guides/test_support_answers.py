@@ -7,7 +7,7 @@ waits. CDP_RECORD_GUIDES=1 pastes the answers after as many events as the guide 
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.cli.retail.history import BAD_LINE
 from app.cli.retail.story import EMAIL, LOYALTY_ID, PHONES
 from app.cli.retail.telling import UNREGISTERED_TYPE
 from tests.guides.transcript import Transcript
-from tests.support import Service
+from tests.support import Service, move_counters_back
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "answer-the-questions-of-a-day.md"
 DEMO = "--events 20000 --until 2026-05-20"
@@ -33,24 +33,14 @@ async def test_the_questions_of_a_day_are_answered_as_counting_the_rows_would(
     service: Service,
 ) -> None:
     rows = await asyncpg.connect(service.database_url)
-
-    async def move_counters_back(time: timedelta) -> None:
-        async with rows.transaction():
-            for table, columns in (
-                ("ingest_stat_progress", ["rolled_until"]),
-                ("ingest_stat", ["minute"]),
-                ("ingest_freshness", ["last_minute", "known_since"]),
-            ):
-                moved = ", ".join(f"{column} = {column} - $1::interval" for column in columns)
-                await rows.execute(f"update {table} set {moved}", time)
-
+    let_pass = partial(move_counters_back, rows, service.tenant_id)
     try:
         async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
             if "CDP_RECORD_GUIDES" in os.environ:
                 transcript = Transcript(client, service.key)
                 await transcript.record(GUIDE)
             else:
-                transcript = Transcript(client, service.key, let_pass=move_counters_back, demo=DEMO)
+                transcript = Transcript(client, service.key, let_pass=let_pass, demo=DEMO)
                 await transcript.check(GUIDE)
         await refused_items_are_counted(rows, transcript.answers)
         await the_till_that_retries_most_is_found(rows, transcript.answers)

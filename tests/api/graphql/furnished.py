@@ -19,7 +19,7 @@ from app.stats.rollup import roll_up
 from tests.api.graphql.names import Kind, phone_of, values_of
 from tests.api.graphql.registry import NUMBER, TEXT, Registry
 from tests.api.graphql.support import GraphQL
-from tests.support import Api, eventually
+from tests.support import Api, eventually, move_counters_back
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -221,15 +221,9 @@ class Furnisher:
         )
 
     async def rolled_up(self) -> None:
-        """Its counters are those of two days ago, and summed up: nobody can do so in between."""
-        async with lent_pool().acquire() as connection, connection.transaction():
-            for statement in (
-                "delete from ingest_stat_progress where tenant_id = $1",
-                "delete from ingest_stat_hour where tenant_id = $1",
-                "delete from ingest_stat_day where tenant_id = $1",
-                "update ingest_stat set minute = minute - interval '2 days' where tenant_id = $1",
-            ):
-                await connection.execute(statement, self.tenant_id)
+        """Its counters are those of two days ago, and summed up."""
+        async with lent_pool().acquire() as connection:
+            await move_counters_back(connection, self.tenant_id, timedelta(days=2))
 
         async def is_summed_up() -> bool:
             await roll_up(lent_pool())
