@@ -6,33 +6,25 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 
 from app import clock
-from app.access import queries as access
-from app.access.directory import Directory
-from app.access.queries import Revisions
 from app.access.rate import RateLimiter
 from app.access.usage import exchange_usage, forget_usage
 from app.db.failures import DRIVER_ERRORS
 from app.db.partitions import drop_partitions, make_partitions
 from app.db.pool import Pool
-from app.errors import AppError, ErrorCode
 from app.impact.service import ImpactWorker, delete_old_runs
 from app.metrics import POOL_CONNECTIONS
 from app.quarantine.queries import delete_expired
-from app.registry import queries as registry
-from app.registry.catalog import Catalog
+from app.refresher import Refresher
 from app.replay.job import Replayer
-from app.segments import queries as segments
-from app.segments.marks import Marks
 from app.segments.upkeep import delete_dropped, tend_segments
 from app.settings import Settings
 from app.stats.rollup import roll_up
 
-LOOK_AGAIN_SECONDS = 0.1
-"""Unknown keys cause at most one look at the database in this time."""
 USAGE_SECONDS = 1.0
 HOUSEKEEPING_SECONDS = 600.0
 ROLL_UP_SECONDS = 5.0
@@ -42,72 +34,6 @@ IMPACT_SECONDS = 1.0
 DELETE_STEP = 1_000
 
 log = structlog.get_logger()
-
-
-class Refresher:
-    """Keeps keys, sources and registry of one worker at most a second behind the database."""
-
-    def __init__(self, pool: Pool, directory: Directory, catalog: Catalog, marks: Marks) -> None:
-        self._pool = pool
-        self._directory = directory
-        self._catalog = catalog
-        self._marks = marks
-        self._seen: dict[int, Revisions] = {}
-        self._lock = asyncio.Lock()
-        self._looked_at = float("-inf")
-        self.has_looked = False
-
-    async def refresh(self, asked_at: float = float("inf")) -> None:
-        """Take over what has changed, unless another look began since `asked_at`.
-
-        raises  a driver's error when Postgres is away
-        """
-        async with self._lock:
-            if self._looked_at >= asked_at:
-                return
-            self._looked_at = time.monotonic()
-            # Of one moment: a key is never known before the event types that were there before it.
-            async with (
-                self._pool.acquire(timeout=2) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                now = {r.tenant_id: r for r in await access.read_revisions(connection)}
-                if _access_view(now) != _access_view(self._seen):
-                    self._directory.replace_keys(await access.read_principals(connection))
-                for tenant_id, revisions in now.items():
-                    seen = self._seen.get(tenant_id)
-                    if seen is None or seen.access != revisions.access:
-                        self._directory.replace_sources(
-                            tenant_id, await access.read_sources(connection, tenant_id)
-                        )
-                    if seen is None or seen.registry != revisions.registry:
-                        self._catalog.replace(
-                            tenant_id, await registry.read_catalog(connection, tenant_id)
-                        )
-                        self._marks.replace(
-                            tenant_id, await segments.read_marks(connection, tenant_id)
-                        )
-            self._seen = now
-            self._marks.confirm(self._looked_at)
-            self.has_looked = True
-
-    async def look_again(self) -> None:
-        """Before a key is refused: it may be newer than the last look.
-
-        raises  AppError UNAVAILABLE: a key that cannot be looked for is not called wrong.
-        """
-        asked_at = time.monotonic()
-        try:
-            await asyncio.sleep(max(0.0, self._looked_at + LOOK_AGAIN_SECONDS - asked_at))
-            await self.refresh(asked_at)
-        except DRIVER_ERRORS as error:
-            raise AppError(
-                ErrorCode.UNAVAILABLE, "the database is away", headers={"Retry-After": "1"}
-            ) from error
-
-
-def _access_view(revisions: dict[int, Revisions]) -> dict[int, int]:
-    return {tenant_id: r.access for tenant_id, r in revisions.items()}
 
 
 class Background:
@@ -126,6 +52,7 @@ class Background:
         self._limiter = limiter
         self._settings = settings
         self._writer = os.urandom(16)
+        self._passed_over: dict[int, datetime] = {}
         self._tasks = [
             asyncio.create_task(_every(settings.refresh_seconds, refresher.refresh)),
             asyncio.create_task(_every(USAGE_SECONDS, self._exchange_usage)),
@@ -165,7 +92,7 @@ class Background:
             await delete_dropped(connection)
 
     async def _roll_up(self) -> None:
-        await roll_up(self._pool)
+        await roll_up(self._pool, self._passed_over)
 
     async def _tend_segments(self) -> None:
         await tend_segments(self._pool)

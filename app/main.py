@@ -20,7 +20,7 @@ from app.api.rest.errors import exception_handlers
 from app.api.rest.events import EventsEndpoint
 from app.api.rest.health import Health, healthz, metrics, readyz
 from app.api.rest.openapi import BATCH_PATH, EVENTS_PATH, docs_routes
-from app.background import Background, Refresher
+from app.background import Background
 from app.db.failures import DRIVER_ERRORS
 from app.db.pool import (
     TELLING_CONNECTIONS,
@@ -28,6 +28,7 @@ from app.db.pool import (
     open_flush_pool,
     open_pool,
     open_reading_pool,
+    open_watching_pool,
 )
 from app.ingest.committer import Committer
 from app.ingest.judge import Judge
@@ -35,12 +36,16 @@ from app.ingest.service import Ingest
 from app.live.live import Live
 from app.logs import configure_logs
 from app.process import die_with_parent, tune_garbage_collection
+from app.refresher import Refresher
 from app.registry.catalog import Catalog
 from app.replay.job import Replayer
 from app.segments.marks import Marks
 from app.settings import Settings, read_settings
 
 WRITER_SLOTS = 64
+LOCK_SHARE = 0.75
+"""Of the time that a caller waits: a flush that waits for another worker's gives up before, so that
+its lane is free for others."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -61,7 +66,12 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
     """
     assert settings.database_url is not None, "cdp serve sets it to the embedded Postgres"
     pool = await open_pool(settings.database_url, max_size=settings.pool_size, min_size=0)
-    flush_pool = await open_flush_pool(settings.database_url, lanes=settings.flush_lanes)
+    flush_pool = await open_flush_pool(
+        settings.database_url,
+        lanes=settings.flush_lanes,
+        lock_seconds=LOCK_SHARE * settings.answer_within_seconds,
+    )
+    watching_pool = await open_watching_pool(settings.database_url)
     reading_pool = await open_reading_pool(
         settings.database_url,
         max_size=settings.graphql_pool_size,
@@ -73,7 +83,7 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
         statement_seconds=settings.graphql_statement_seconds,
     )
     directory, catalog, marks, limiter = Directory(), Catalog(), Marks(), RateLimiter()
-    refresher = Refresher(pool, directory, catalog, marks)
+    refresher = Refresher(watching_pool, directory, catalog, marks)
     authenticator = Authenticator(directory, refresher.look_again)
     try:
         await refresher.refresh()
@@ -92,14 +102,16 @@ async def run_services(settings: Settings) -> AsyncIterator[Services]:
             events=EventsEndpoint(ingest, authenticator, limiter, settings),
             graphql=graphql,
             live_sockets=LiveSockets(graphql.schema, telling_pool, authenticator, live, settings),
-            health=Health(pool, refresher),
+            health=Health(watching_pool, refresher),
             refresher=refresher,
         )
     finally:
         await committer.close()
         await background.close()
+        await refresher.close()
         await close_pool(flush_pool)
         await close_pool(telling_pool)
+        await close_pool(watching_pool)
         await close_pool(reading_pool)
         await close_pool(pool)
 

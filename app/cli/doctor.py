@@ -19,7 +19,7 @@ from app.cli.runtime import EXPECTED_ERRORS, data_dir, database_url, one_line, o
 from app.db.binaries import BinariesMissing, find_binaries
 from app.db.migrate import pending_migrations
 from app.db.partitions import PARTITIONED_TABLES, month_starts, partition_names
-from app.db.pool import TELLING_CONNECTIONS
+from app.db.pool import TELLING_CONNECTIONS, WATCHING_CONNECTIONS
 from app.settings import Settings, SettingsError, read_settings
 
 MIN_FREE_BYTES = 2 << 30
@@ -127,7 +127,7 @@ async def _server(
         )
     maximum = int(await connection.fetchval("show max_connections"))
     pools = (settings.pool_size, settings.flush_lanes, settings.graphql_pool_size)
-    a_worker = sum(pools) + TELLING_CONNECTIONS
+    a_worker = sum(pools) + TELLING_CONNECTIONS + WATCHING_CONNECTIONS
     needed = settings.workers * a_worker + 5
     findings.append(
         Finding(

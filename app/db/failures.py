@@ -28,6 +28,7 @@ _AWAY = (
     asyncpg.PostgresSystemError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InternalClientError,
+    asyncpg.LockNotAvailableError,
 )
 
 DRIVER_ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, *_AWAY)

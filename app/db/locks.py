@@ -1,10 +1,12 @@
-"""The advisory lock that several domains share. Never takes one: their statements do.
+"""The advisory lock that several domains share, and how long DDL may wait for one.
 
 Two numbers, so that it cannot be one of the locks that have a single number (migrations,
 partitions).
 """
 
 from __future__ import annotations
+
+from app.db.pool import Connection
 
 _IDENTITY_GRAPH = 20
 """Decision 20."""
@@ -19,3 +21,12 @@ def identity_graph(tenant_id: int) -> tuple[int, int]:
     statement's snapshot is older than its wait.
     """
     return _IDENTITY_GRAPH, tenant_id % _INT4
+
+
+async def wait_briefly(connection: Connection) -> None:
+    """For the rest of the transaction: what cannot be locked at once raises LockNotAvailableError.
+
+    For DDL on tables in use. Whoever waits for an exclusive lock, behind a dump say, has all that
+    come after wait as well.
+    """
+    await connection.execute("set local lock_timeout = '300ms'")

@@ -9,6 +9,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 from app import clock
+from app.db.failures import DRIVER_ERRORS, is_locked_out
+from app.db.locks import wait_briefly
 from app.db.pool import Connection
 
 PARTITIONED_TABLES = ("event", "delivery")
@@ -27,43 +29,59 @@ def month_starts(first: datetime, count: int) -> list[datetime]:
 async def make_partitions(connection: Connection, months_ahead: int) -> list[str]:
     """Make the partitions of this month and of the next ones that are not there yet.
 
-    returns  the names of those made now.
+    returns  the names of those made now; a table that somebody reads for long has its turn later
     """
     made = []
     starts = month_starts(clock.now(), months_ahead + 2)
-    async with connection.transaction():
-        await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
-        for table in PARTITIONED_TABLES:
-            there = set(await partition_names(connection, table))
-            for start, end in itertools.pairwise(starts):
-                name = f"{table}_{start:%Y_%m}"
-                if name not in there:
-                    await connection.execute(
-                        f"create table {name} partition of {table}"
-                        f" for values from ('{start.isoformat()}') to ('{end.isoformat()}')"
-                    )
-                    made.append(name)
+    for table in PARTITIONED_TABLES:
+        there = set(await partition_names(connection, table))
+        for start, end in itertools.pairwise(starts):
+            name = f"{table}_{start:%Y_%m}"
+            if name in there:
+                continue
+            if not await _execute_alone(
+                connection,
+                f"create table if not exists {name} partition of {table}"
+                f" for values from ('{start.isoformat()}') to ('{end.isoformat()}')",
+            ):
+                break
+            made.append(name)
     return made
 
 
 async def drop_partitions(connection: Connection, retention_days: int) -> list[str]:
     """Drop the partitions whose every row is older than the retention; the ledger stays.
 
-    returns  the names of those dropped. retention_days 0 keeps everything.
+    returns  the names of those dropped now; a table that somebody reads for long has its turn
+             later. retention_days 0 keeps everything.
     """
     if retention_days == 0:
         return []
     limit = clock.now() - timedelta(days=retention_days)
     dropped = []
-    async with connection.transaction():
-        await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
-        for table in PARTITIONED_TABLES:
-            for name in await partition_names(connection, table):
-                year, month = map(int, name.removeprefix(f"{table}_").split("_"))
-                if month_starts(datetime(year, month, 1, tzinfo=UTC), 2)[1] <= limit:
-                    await connection.execute(f"drop table {name}")
-                    dropped.append(name)
+    for table in PARTITIONED_TABLES:
+        for name in await partition_names(connection, table):
+            year, month = map(int, name.removeprefix(f"{table}_").split("_"))
+            if month_starts(datetime(year, month, 1, tzinfo=UTC), 2)[1] > limit:
+                break
+            if not await _execute_alone(connection, f"drop table if exists {name}"):
+                break
+            dropped.append(name)
     return dropped
+
+
+async def _execute_alone(connection: Connection, ddl: str) -> bool:
+    """One statement a transaction, so that no two tables are locked; False: it is in use."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
+            await wait_briefly(connection)
+            await connection.execute(ddl)
+    except DRIVER_ERRORS as error:
+        if not is_locked_out(error):
+            raise
+        return False
+    return True
 
 
 async def first_month(connection: Connection, table: str) -> datetime | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -38,8 +40,14 @@ READING_SETTINGS = _EVERYWHERE | {
 }
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 15.0
+LOOK_SECONDS = 5.0
 TELLING_CONNECTIONS = 1
 """Of a worker, for what subscribers ask of each outcome: no request waits for them."""
+WATCHING_CONNECTIONS = 2
+"""Of a worker, for its look at the registry and for /readyz: they wait for no other work."""
+IDLE_SECONDS = 10
+"""A flush that says nothing for so long within its transaction is rolled back by Postgres: its
+worker stands still, and others wait for its keys."""
 
 
 def _jsonb_out(value: bytes | str) -> bytes:
@@ -86,13 +94,31 @@ async def open_pool(
     return pool
 
 
-async def open_flush_pool(database_url: str, *, lanes: int) -> Pool:
-    """A connection for each flush lane: no other work can keep events waiting. Not lent."""
-    return await _open_hot_pool(database_url, 0, lanes, COMMAND_SECONDS)
+async def open_flush_pool(database_url: str, *, lanes: int, lock_seconds: float) -> Pool:
+    """A connection for each flush lane: no other work can keep events waiting. Not lent.
+
+    lock_seconds  a flush waits this long for what others are writing
+    """
+    limits = {
+        "lock_timeout": f"{int(lock_seconds * 1000)}",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS * 1000}",
+    }
+    return await _open_hot_pool(database_url, 0, lanes, COMMAND_SECONDS, limits)
+
+
+async def open_watching_pool(database_url: str) -> Pool:
+    """For short looks whose time is short, however busy the other pools are. Not lent."""
+    return await open_reading_pool(
+        database_url, max_size=WATCHING_CONNECTIONS, statement_seconds=LOOK_SECONDS
+    )
 
 
 async def _open_hot_pool(
-    database_url: str, min_size: int, max_size: int, command_seconds: float
+    database_url: str,
+    min_size: int,
+    max_size: int,
+    command_seconds: float,
+    limits: Mapping[str, str] = MappingProxyType({}),
 ) -> Pool:
     return await asyncpg.create_pool(
         database_url,
@@ -101,7 +127,7 @@ async def _open_hot_pool(
         init=prepare_connection,
         timeout=CONNECT_SECONDS,
         command_timeout=command_seconds,
-        server_settings=_SETTINGS,
+        server_settings=_SETTINGS | dict(limits),
         reset=_nothing_to_reset,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -75,7 +75,8 @@ class Committer:
         self._marks = marks
         self._look_again = look_again
         self._settings = settings
-        self._queues: OrderedDict[int, deque[Submission]] = OrderedDict()
+        self._queues: dict[int, deque[Submission]] = {}
+        self._under_way: Counter[int] = Counter()
         self._deadlines: deque[Submission] = deque()
         self._events = 0
         self._bytes = 0
@@ -123,7 +124,12 @@ class Committer:
         while True:
             group = self._take()
             if group:
-                await self._commit(group, writer)
+                tenant_id = group[0].tenant.tenant_id
+                self._under_way[tenant_id] += 1
+                try:
+                    await self._commit(group, writer)
+                finally:
+                    self._under_way[tenant_id] -= 1
             elif self._closing:
                 self._wake.set()
                 return
@@ -133,9 +139,14 @@ class Committer:
                 await asyncio.sleep(0)  # let requests of this same turn of the loop join
 
     def _take(self) -> list[Submission]:
-        """The oldest requests of the tenant whose turn it is, up to a flush's worth."""
+        """The oldest requests of the tenant whose turn it is, up to a flush's worth.
+
+        A tenant with a flush under way comes after those without: one whose flushes wait for a lock
+        does not take every lane.
+        """
         while self._queues:
-            tenant_id, queue = self._queues.popitem(last=False)
+            tenant_id = min(self._queues, key=self._under_way.__getitem__)
+            queue = self._queues.pop(tenant_id)
             group: list[Submission] = []
             size = 0
             while queue and (
@@ -181,9 +192,11 @@ class Committer:
         self, tenant: TenantSettings, deliveries: list[Delivery], writer: int
     ) -> list[Outcome]:
         """Flush, again where a race was lost, in halves where one item is to blame."""
-        failure = Failure.RETRY
+        failure, must_look = Failure.RETRY, False
         for _ in range(MAX_ATTEMPTS):
             try:
+                if must_look:
+                    await self._look_again()
                 async with self._pool.acquire(
                     timeout=self._settings.answer_within_seconds
                 ) as connection:
@@ -192,7 +205,9 @@ class Committer:
                 FLUSH_RETRIES.labels("lost_race").inc()
             except OutdatedMarks:  # the registry could not be read lately, or this process slept
                 FLUSH_RETRIES.labels("outdated_marks").inc()
-                await self._look_again()
+                must_look = True
+            except AppError:
+                raise
             except DRIVER_ERRORS as error:
                 failure = failure_of(error)
                 FLUSH_RETRIES.labels(failure.name.lower()).inc()

@@ -5,7 +5,6 @@ Never publishes, and repeats no value that was sent: what it proposes are names 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 from app.db.pool import Connection, Pool
 from app.ingest.decode import decode_event
 from app.ingest.event import Decoded
+from app.process import beside_events
 from app.proposals import queries
 from app.registry.extension import extend
 from app.registry.governance.drafts import HeldDraft, create_draft
@@ -64,10 +64,10 @@ async def propose_draft(
         return Invalid(_of_the_name(lint_event_type(name, ())))
     async with pool.acquire() as connection:
         evidence = await _read_evidence(connection, tenant_id, name)
-    samples = await asyncio.to_thread(_properties_of, evidence.payloads)
+    samples = await beside_events(_properties_of, evidence.payloads)
     if not samples and not evidence.stripped:
         return NOTHING
-    document = await asyncio.to_thread(_document, evidence, samples)
+    document = await beside_events(_document, evidence, samples)
     if document == evidence.newest:
         return NOTHING
     warnings: Sequence[Finding] = ()

@@ -10,7 +10,9 @@ import time
 from datetime import datetime, timedelta
 
 from app import clock
+from app.db.failures import DRIVER_ERRORS, is_locked_out
 from app.db.horizon import read_horizon
+from app.db.locks import wait_briefly
 from app.db.partitions import first_month
 from app.db.pool import Connection, Pool
 from app.segments import queries
@@ -63,23 +65,32 @@ async def backfill_next(connection: Connection) -> bool:
 async def drop_next(connection: Connection) -> bool:
     """Drop the storage of an unmarked property once no flush can write to it any more.
 
-    returns  whether something was dropped
+    returns  whether something was dropped; what somebody reads, a dump say, has its turn later
     """
-    async with connection.transaction():
-        now = clock.now()
-        row = await connection.fetchrow(queries.SQL["claim_dropping"], now)
-        if row is None:
-            return False
-        tenant_id, mark_id, known_at = row
-        if known_at is None:
-            await connection.execute(
-                queries.SQL["announce_dropping"], tenant_id, mark_id, known_everywhere_at(now)
-            )
-            return False
-        if await read_horizon(connection) < known_at:
-            return False
-        await connection.execute(queries.on_values("drop_values", mark_id))
-        await connection.execute(queries.SQL["delete_mark"], tenant_id, mark_id)
+    try:
+        async with connection.transaction():
+            return await _drop(connection, clock.now())
+    except DRIVER_ERRORS as error:
+        if not is_locked_out(error):
+            raise
+        return False
+
+
+async def _drop(connection: Connection, now: datetime) -> bool:
+    row = await connection.fetchrow(queries.SQL["claim_dropping"], now)
+    if row is None:
+        return False
+    tenant_id, mark_id, known_at = row
+    if known_at is None:
+        await connection.execute(
+            queries.SQL["announce_dropping"], tenant_id, mark_id, known_everywhere_at(now)
+        )
+        return False
+    if await read_horizon(connection) < known_at:
+        return False
+    await wait_briefly(connection)
+    await connection.execute(queries.on_values("drop_values", mark_id))
+    await connection.execute(queries.SQL["delete_mark"], tenant_id, mark_id)
     return True
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from app import clock
+from app.db.failures import DRIVER_ERRORS
 from app.db.horizon import read_horizon
 from app.db.pool import Connection, Pool
 from app.db.sql import load_statements
@@ -29,39 +30,64 @@ HOURS_A_TURN = 100
 GAPS_A_TURN = 50
 """Usual gaps that are looked at again: some milliseconds each."""
 GAP_AGE = timedelta(hours=6)
+AFTER_FAILURE = timedelta(minutes=10)
 
 
-async def roll_up(pool: Pool) -> int:
-    """Sum up what is due; returns how many hours it touched. For all workers at once."""
+async def roll_up(pool: Pool, passed_over: dict[int, datetime] | None = None) -> int:
+    """Sum up what is due; returns how many hours it touched. For all workers at once.
+
+    passed_over  tenants that failed, and until when: kept by the caller from turn to turn, so that
+                 one whose sums take too long holds up no other
+    raises       a driver's error
+    """
+    passed_over = {} if passed_over is None else passed_over
     async with pool.acquire(timeout=2) as connection:
         await connection.execute(SQL["start_progress"])
         horizon = await read_horizon(connection, ROLL_AFTER)
         due = floor(min(horizon, clock.now() - ROLL_AFTER), ROLL_STEP)
         rolled = 0
-        while rolled < HOURS_A_TURN and await _roll_next(connection, due):
+        while rolled < HOURS_A_TURN and await _roll_next(connection, due, passed_over):
             rolled += 1
         now = clock.now()
         await connection.execute(SQL["note_usual_gaps"], now - GAP_AGE, GAPS_A_TURN, now)
         return rolled
 
 
-async def _roll_next(connection: Connection, due: datetime) -> bool:
+async def _roll_next(
+    connection: Connection, due: datetime, passed_over: dict[int, datetime]
+) -> bool:
     """One hour of whichever tenant is furthest behind; whether there was one."""
+    now = clock.now()
+    not_now = [tenant_id for tenant_id, until in passed_over.items() if until > now]
     async with connection.transaction():
-        claimed = await connection.fetchrow(SQL["claim_due"], due)
+        claimed = await connection.fetchrow(SQL["claim_due"], due, not_now)
         if claimed is None:
             return False
-        tenant_id = claimed["tenant_id"]
-        hour = await connection.fetchval(SQL["next_hour"], tenant_id, claimed["rolled_until"])
-        until = due
-        if hour is not None and hour < due:
-            until = min(due, hour + HOUR)
-            await connection.execute(SQL["roll_hour"], tenant_id, hour, until)
-            unnoted = max(hour, claimed["rolled_until"])
-            await connection.execute(SQL["note_last_minutes"], tenant_id, unnoted, until)
-        day = claimed["days_until"]
-        while day + DAY <= until:
-            await connection.execute(SQL["roll_day"], tenant_id, day)
-            day += DAY
-        await connection.execute(SQL["advance"], tenant_id, until, day)
-        return True
+        try:
+            await _roll_hour(connection, due, *claimed)
+        except DRIVER_ERRORS:
+            passed_over[claimed["tenant_id"]] = now + AFTER_FAILURE
+            raise
+    return True
+
+
+async def _roll_hour(
+    connection: Connection,
+    due: datetime,
+    tenant_id: int,
+    rolled_until: datetime,
+    days_until: datetime,
+) -> None:
+    hour = await connection.fetchval(SQL["next_hour"], tenant_id, rolled_until)
+    until = due
+    if hour is not None and hour < due:
+        until = min(due, hour + HOUR)
+        await connection.execute(SQL["roll_hour"], tenant_id, hour, until)
+        await connection.execute(
+            SQL["note_last_minutes"], tenant_id, max(hour, rolled_until), until
+        )
+    day = days_until
+    while day + DAY <= until:
+        await connection.execute(SQL["roll_day"], tenant_id, day)
+        day += DAY
+    await connection.execute(SQL["advance"], tenant_id, until, day)

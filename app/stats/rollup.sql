@@ -20,9 +20,10 @@ on conflict do nothing
 
 -- name: claim_due
 -- A tenant with minutes to be summed up; others are left to the worker that has them.
+-- $2  those that are passed over
 select tenant_id, rolled_until, days_until
 from ingest_stat_progress
-where bucket = 0 and rolled_until < $1
+where bucket = 0 and rolled_until < $1 and tenant_id <> all ($2::bigint[])
 order by rolled_until, tenant_id
 limit 1
 for update skip locked

@@ -13,8 +13,8 @@ from app import clock
 from app.access import queries as access
 from app.access.directory import Directory
 from app.access.keys import NewKey, Principal, Scope
-from app.background import Refresher
 from app.db.pool import Connection, Pool, close_pool, open_pool
+from app.refresher import Refresher
 from app.registry.catalog import Catalog
 from app.segments.marks import Marks
 from tests.support import Seed, eventually, purchase, seed, service_in_process

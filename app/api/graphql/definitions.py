@@ -5,7 +5,6 @@ Decides nothing: what the definitions say is written into a document, and linted
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -15,6 +14,7 @@ from strawberry.scalars import JSON
 
 from app.api.graphql.refusals import Invalid, Problem
 from app.api.graphql.scalars import Number
+from app.process import beside_events
 from app.registry import definitions as registry
 from app.registry.linter import lint
 
@@ -171,7 +171,7 @@ async def shown_definitions(document: Mapping[str, Any]) -> list[PropertyDefinit
 
     cost  lint's, in a thread
     """
-    findings = await asyncio.to_thread(lint, document)
+    findings = await beside_events(lint, document)
     if any(finding.severity == "error" for finding in findings):
         return None
     return [_shown_property(definition) for definition in registry.definitions_of(document)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -34,6 +33,7 @@ from app.api.graphql.registry_outcomes import (
     refused,
 )
 from app.api.graphql.registry_types import Draft, EventType, EventTypeVersion
+from app.process import beside_events
 from app.registry.governance import drafts, outcomes, publishing
 from app.registry.governance.drafts import HeldDraft
 from app.registry.governance.outcomes import NO_DRAFT
@@ -204,7 +204,7 @@ async def _document(
         return invalid("", "one_of", "either document or definitions")
     if definitions is None:
         return document
-    found = await asyncio.to_thread(lint, base) if base else []
+    found = await beside_events(lint, base) if base else []
     if any(finding.severity == "error" for finding in found):
         return invalid("/definitions", "base_has_faults", "mend the document first, as a document")
     return document_from(definitions, base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import strawberry
@@ -28,6 +27,7 @@ from app.db.scan import EVER, Position, newest
 from app.impact import queries, service
 from app.impact.run import Asked
 from app.impact.service import MAX_ACTIVE, NotStarted
+from app.process import beside_events
 from app.registry import linter, spec
 from app.registry.governance.outcomes import NO_DRAFT
 
@@ -168,7 +168,7 @@ async def _asked(info: Info, input: StartImpactInput) -> Asked | Invalid | NotFo
         name, document, path = entry.name, draft.document, ""
     if name is None or not spec.is_event_type_name(name):
         return invalid("/eventType", "event_type_name", "must be the name of an event type")
-    found = await asyncio.to_thread(linter.lint, document)
+    found = await beside_events(linter.lint, document)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         return Invalid(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Self
@@ -22,6 +21,7 @@ from app.api.graphql.registry_outcomes import (
     shown_findings,
 )
 from app.api.graphql.senders import MAX_SENDER_DAYS, Sender, senders_of
+from app.process import beside_events
 from app.registry.governance.checking import judge_document
 from app.registry.governance.drafts import draft_findings, is_open
 from app.registry.governance.queries import DraftRow, EventTypeRow, PropertyRow, VersionRow
@@ -183,7 +183,7 @@ class Draft:
     @strawberry.field(description="What is wrong with it by itself.")
     async def findings(self, info: Info) -> list[Finding]:
         entry = await info.context.loaders.registry.event_type.load(self.row.event_type_id)
-        found = await asyncio.to_thread(draft_findings, self.row.document, entry.settings)
+        found = await beside_events(draft_findings, self.row.document, entry.settings)
         return shown_findings(found)
 
     @strawberry.field(

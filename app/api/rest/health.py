@@ -6,10 +6,10 @@ from litestar import Response, get, route
 from litestar.datastructures import State
 from litestar.enums import HttpMethod
 
-from app.background import Refresher
 from app.db.failures import DRIVER_ERRORS
 from app.db.pool import Pool
 from app.metrics import exposition
+from app.refresher import Refresher
 
 READY_SECONDS = 1.0
 GET_OR_HEAD = [HttpMethod.GET, HttpMethod.HEAD]

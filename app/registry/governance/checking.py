@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from app.db.pool import Connection
+from app.process import beside_events
 from app.registry.evolution import compatibility_findings
 from app.registry.governance import queries
 from app.registry.governance.drafts import draft_findings
@@ -42,18 +42,18 @@ async def breakages_of(
 
     history   oldest first
     document  passed lint
-    cost      some milliseconds a version: in a thread, so that events do not wait for it
+    cost      some milliseconds a version, beside events
     """
     followed = held_against(history)
     documents = [earlier for _, earlier in followed]
-    found = await asyncio.to_thread(compatibility_findings, mode, documents, document)
+    found = await beside_events(compatibility_findings, mode, documents, document)
     return [VersionBreakage(followed[index][0], breakage) for index, breakage in found]
 
 
 async def judge_document(
     entry: EventTypeRow, history: Sequence[HistoricVersion], document: Any
 ) -> Verdict:
-    findings = await asyncio.to_thread(draft_findings, document, entry.settings)
+    findings = await beside_events(draft_findings, document, entry.settings)
     if any(finding.severity == "error" for finding in findings):
         return Verdict(entry.compatibility, findings, ())
     breakages = await breakages_of(entry.compatibility, history, document)

@@ -6,7 +6,6 @@ publishes: `publishing` does.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from app.db.audit import record_change
 from app.db.pool import Connection
 from app.db.transaction import transaction
+from app.process import beside_events
 from app.registry.governance import queries
 from app.registry.governance.outcomes import (
     MAX_REASON_CHARS,
@@ -63,7 +63,7 @@ async def create_draft(
     tenant_id: int, actor: Actor, name: str, document: Any, summary: str | None
 ) -> HeldDraft | NotFound | Invalid | NotPermitted:
     """summary: what it is for, in words."""
-    found = await asyncio.to_thread(_unkeepable, document)
+    found = await beside_events(_unkeepable, document)
     if found := found + text_findings("/summary", summary, MAX_REASON_CHARS):
         return Invalid(found)
     async with transaction() as connection:
@@ -110,7 +110,7 @@ async def edit_draft(
     summary: str | None,
 ) -> HeldDraft | NotFound | Stale | Invalid | NotPermitted:
     """Replace its document. Whoever edits it becomes one of its authors."""
-    found = await asyncio.to_thread(_unkeepable, document)
+    found = await beside_events(_unkeepable, document)
     if found := found + text_findings("/summary", summary, MAX_REASON_CHARS):
         return Invalid(found)
     async with transaction() as connection:
@@ -155,7 +155,7 @@ async def submit_draft(
         return NO_DRAFT
     if seen.draft.revision != expected_revision:
         return Stale(seen.draft.revision)
-    found = await asyncio.to_thread(draft_findings, seen.draft.document, seen.event_type.settings)
+    found = await beside_events(draft_findings, seen.draft.document, seen.event_type.settings)
     async with transaction() as connection:
         held = await hold_draft(connection, tenant_id, draft_id, expected_revision)
         if not isinstance(held, HeldDraft):

@@ -53,7 +53,6 @@ MAX_GRACE = timedelta(days=366)
 class _Considered(msgspec.Struct, frozen=True):
     """True of the draft as long as its revision stays: all that decides on it raises it."""
 
-    revision: int
     document: Mapping[str, Any]
     """As it would be published: with the settings of its event type."""
     settings: TypeSettings
@@ -88,11 +87,9 @@ async def publish_draft(
     """
     if found := _argument_findings(reason, grace_until):
         return Invalid(found)
-    considered = await _consider(tenant_id, draft_id)
-    if considered is None:
-        return NO_DRAFT
-    if considered.revision != expected_revision:
-        return Stale(considered.revision)
+    considered = await _consider(tenant_id, draft_id, expected_revision)
+    if not isinstance(considered, _Considered):
+        return considered
     async with transaction() as connection:
         held = await hold_draft(connection, tenant_id, draft_id, expected_revision)
         if not isinstance(held, HeldDraft):
@@ -112,12 +109,16 @@ async def publish_draft(
         )
 
 
-async def _consider(tenant_id: int, draft_id: int) -> _Considered | None:
+async def _consider(
+    tenant_id: int, draft_id: int, expected_revision: int
+) -> _Considered | NotFound | Stale:
     """Judge a draft before the registry is locked: a second of work must not hold up others."""
     async with transaction() as connection:
         held = await find_draft(connection, tenant_id, draft_id)
         if held is None:
-            return None
+            return NO_DRAFT
+        if held.draft.revision != expected_revision:
+            return Stale(held.draft.revision)
         entry = held.event_type
         histories = await queries.read_history(connection, tenant_id, [entry.event_type_id])
         replacements = await queries.read_key_replacements(connection, tenant_id)
@@ -134,7 +135,7 @@ async def _consider(tenant_id: int, draft_id: int) -> _Considered | None:
         and bool(await breakages_of(mode, history, document))
     )
     newest = history[-1] if history else None
-    return _Considered(held.draft.revision, document, settings, newest, verdict, authors, excused)
+    return _Considered(document, settings, newest, verdict, authors, excused)
 
 
 def _argument_findings(reason: str | None, grace_until: datetime | None) -> list[Finding]:
