@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 
 from app import clock
@@ -23,7 +24,7 @@ from app.stats.reading import Group, GroupBy, Which, read_chart
 from app.stats.rollup import SQL as ROLLUP
 from app.stats.rollup import roll_up
 from app.stats.steps import DAY, HOUR, Step, step_starts
-from tests.support import Seed
+from tests.support import Seed, seed
 
 UTC_ZONE = ZoneInfo("UTC")
 EVERYTHING = frozenset(GroupBy)
@@ -150,6 +151,29 @@ async def test_rolling_up_twice_and_in_two_workers_changes_nothing(
     assert await total(pool, seeded.tenant_id, this_hour() - 40 * HOUR, clock.now()) == sum(
         range(1, 30)
     )
+
+
+async def test_a_tenant_whose_sums_fail_holds_up_no_other(
+    pool: Pool, database_url: str, seeded: Seed
+) -> None:
+    other = await seed(database_url, "other")
+    for tenant_id, hours in ((seeded.tenant_id, 4), (other.tenant_id, 3)):
+        await count(pool, tenant_id, this_hour() - hours * HOUR, CountKey(0, 0, ACCEPTED, ""))
+    await pool.execute(
+        "alter table ingest_stat_hour add constraint too_much"
+        f" check (tenant_id <> {seeded.tenant_id})"
+    )
+    passed_over: dict[int, datetime] = {}
+    with pytest.raises(asyncpg.CheckViolationError):
+        await roll_up(pool, passed_over)
+    assert await roll_up(pool, passed_over) > 0
+    assert list(passed_over) == [seeded.tenant_id]
+    behind, ahead = [await rolled_until(pool, one.tenant_id) for one in (seeded, other)]
+    assert behind < this_hour() - 4 * HOUR < ahead
+    await pool.execute("alter table ingest_stat_hour drop constraint too_much")
+    passed_over[seeded.tenant_id] = clock.now()
+    assert await roll_up(pool, passed_over) > 0
+    assert await rolled_until(pool, seeded.tenant_id) == ahead
 
 
 async def rolled_until(pool: Pool, tenant_id: int) -> datetime:
