@@ -109,10 +109,12 @@ order by q.received_at, q.quarantine_id
 limit $9
 
 -- name: resolve
--- What became of an open item; the first answer stands.
+-- What became of an open item; the first answer stands. An item that was discarded while a replay
+-- delivered it has its event.
 update quarantine
 set resolution = $4, resolved_at = $5, event_key = $6
-where bucket = $2 and quarantine_id = $3 and tenant_id = $1 and resolution is null
+where bucket = $2 and quarantine_id = $3 and tenant_id = $1
+  and (resolution is null or resolution = 4)
 
 -- name: discard
 -- The row stays, for it is counted; what was sent goes. Locked in the order of the parameters,

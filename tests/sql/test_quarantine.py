@@ -10,8 +10,9 @@ import asyncpg
 from app import clock
 from app.access.queries import set_tenant
 from app.db.pool import prepare_connection
+from app.quarantine.filter import ItemState
 from app.quarantine.queries import delete_expired
-from app.quarantine.reading import discard
+from app.quarantine.reading import discard, resolve
 from tests.support import Api, eventually, purchase
 
 
@@ -73,6 +74,27 @@ async def test_what_was_resolved_while_a_discard_waited_is_left_as_it_is(api: Ap
     finally:
         await replay.close()
         await keeper.close()
+
+
+async def test_an_item_that_was_discarded_while_a_replay_delivered_it_has_its_event(
+    api: Api,
+) -> None:
+    await api.results([purchase(f"r{n}", identity={}) for n in range(2)])
+    delivered, given_up = sorted(
+        row[0].bytes for row in await api.fetch("select quarantine_id from quarantine")
+    )
+    event_id = bytes(16)
+    connection = await asyncpg.connect(api.database_url)
+    try:
+        await prepare_connection(connection)
+        await discard(connection, api.tenant_id, [delivered, given_up], clock.now())
+        for state in (ItemState.ACCEPTED, ItemState.DUPLICATE):  # the first answer stands
+            await resolve(connection, api.tenant_id, [(delivered, state, event_id)], clock.now())
+    finally:
+        await connection.close()
+    rows = await api.fetch("select resolution, event_key from quarantine order by quarantine_id")
+    assert [row["resolution"] for row in rows] == [ItemState.ACCEPTED, ItemState.DISCARDED]
+    assert (rows[0]["event_key"].bytes, rows[1]["event_key"]) == (event_id, None)
 
 
 async def test_expired_items_are_deleted_in_bounded_steps(api: Api) -> None:
