@@ -20,7 +20,7 @@ run: $(SETUP) ## start everything, with a tenant and a key to try it with
 	@exec $(BIN)/cdp serve --dev
 
 test: $(SETUP) ## the whole suite, on a real Postgres
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: lint types imports test ## what CI runs
 
