@@ -26,6 +26,8 @@ from app.settings import Settings
 from app.stats.rollup import roll_up
 
 USAGE_SECONDS = 1.0
+PARTITION_SECONDS = 10.0
+"""Two small looks: when the machine's clock was set right, events wait for a partition so long."""
 HOUSEKEEPING_SECONDS = 600.0
 ROLL_UP_SECONDS = 5.0
 REPLAY_SECONDS = 1.0
@@ -56,6 +58,7 @@ class Background:
         self._tasks = [
             asyncio.create_task(_every(settings.refresh_seconds, refresher.refresh)),
             asyncio.create_task(_every(USAGE_SECONDS, self._exchange_usage)),
+            asyncio.create_task(_every(PARTITION_SECONDS, self._make_partitions)),
             asyncio.create_task(_every(HOUSEKEEPING_SECONDS, self._keep_house)),
             asyncio.create_task(_every(ROLL_UP_SECONDS, self._roll_up)),
             asyncio.create_task(_every(REPLAY_SECONDS, replayer.run)),
@@ -78,10 +81,13 @@ class Background:
             others = await exchange_usage(connection, self._writer, minute, own)
         self._limiter.learn(minute, others)
 
-    async def _keep_house(self) -> None:
-        """Partitions ahead, retention, expired quarantine; safe in every worker at once."""
+    async def _make_partitions(self) -> None:
         async with self._pool.acquire(timeout=2) as connection:
             await make_partitions(connection, self._settings.months_ahead)
+
+    async def _keep_house(self) -> None:
+        """Retention, expired quarantine; safe in every worker at once."""
+        async with self._pool.acquire(timeout=2) as connection:
             dropped = await drop_partitions(connection, self._settings.event_retention_days)
             if dropped:
                 log.info("partitions_dropped", names=dropped)

@@ -52,10 +52,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(ge=1, le=5_000, description="a flush takes waiting requests up to this many")
     ] = 200
     max_queue_events: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="events waiting in one worker; beyond it: 503")
-    ] = 20_000
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="events waiting in one worker, half of them of one tenant; beyond it: 503",
+        ),
+    ] = 40_000
     max_queue_bytes: Annotated[
-        int, Meta(ge=1 << 20, description="bytes of events waiting in one worker; beyond it: 503")
+        int,
+        Meta(
+            ge=1 << 20,
+            description="bytes of events waiting in one worker, half of one tenant; beyond it: 503",
+        ),
     ] = 64 << 20
     answer_within_seconds: Annotated[
         float, Meta(gt=0.05, le=60, description="a caller waits this long for Postgres; then 503")

@@ -17,7 +17,7 @@ import typer
 from app import clock
 from app.cli.runtime import EXPECTED_ERRORS, data_dir, database_url, one_line, out
 from app.db.binaries import BinariesMissing, find_binaries
-from app.db.migrate import pending_migrations
+from app.db.migrate import MigrationError, check_database, pending_migrations
 from app.db.partitions import PARTITIONED_TABLES, month_starts, partition_names
 from app.db.pool import TELLING_CONNECTIONS, WATCHING_CONNECTIONS
 from app.settings import Settings, SettingsError, read_settings
@@ -98,6 +98,10 @@ async def _database(url: str, settings: Settings) -> list[Finding]:
             *await _server(connection, settings),
             await _clock(connection),
         ]
+        try:
+            await check_database(connection)
+        except MigrationError as error:
+            return [*findings, Finding("the database cannot be used", str(error))]
         pending = await pending_migrations(connection)
         if pending:
             findings.append(Finding(f"{len(pending)} migrations to run", "run: cdp migrate"))

@@ -45,20 +45,29 @@ class EmbeddedPostgresError(RuntimeError):
     """It cannot start; the message says what to do about it."""
 
 
+_NO_HOME = "this user has no home to keep data in: set CDP_DATA_DIR to a folder that lasts"
+
+
 def default_data_dir() -> Path:
-    """CDP_DATA_DIR, else a folder that suits the user: root's is reachable for other users."""
+    """CDP_DATA_DIR, else a folder that suits the user: root's is reachable for other users.
+
+    raises  EmbeddedPostgresError when the user has none that lasts
+    """
     if told := os.environ.get("CDP_DATA_DIR"):
         return Path(told)
     if os.geteuid() == 0:
         return Path("/var/lib/cdp")
     state = os.environ.get("XDG_STATE_HOME")
-    folder = Path(state) if state else Path.home() / ".local" / "state"
+    try:
+        folder = Path(state) if state else Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise EmbeddedPostgresError(_NO_HOME) from None
     parent = folder
     while not parent.exists():
         parent = parent.parent
-    if os.access(parent, os.W_OK):
-        return folder / "cdp"
-    return Path(tempfile.gettempdir()) / f"cdp-{os.getuid()}"
+    if not os.access(parent, os.W_OK):
+        raise EmbeddedPostgresError(_NO_HOME)
+    return folder / "cdp"
 
 
 SETTINGS: Mapping[str, str] = {
@@ -185,7 +194,10 @@ class EmbeddedPostgres:
     def _prepare_folders(self) -> None:
         root = self._place.root
         try:
-            root.mkdir(mode=0o755 if self._account else 0o700, parents=True, exist_ok=True)
+            is_new = not root.exists()
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_new and self._account:
+                root.chmod(0o755)  # whatever the umask: Postgres runs as another user
             if self._account and not is_reachable(root):
                 raise EmbeddedPostgresError(
                     f"{root} is closed to user {UNPRIVILEGED_USER}, as whom Postgres runs for root:"

@@ -11,7 +11,7 @@ class Failure(Enum):
     RETRY = auto()
     """Rolled back because of others (deadlock, serialisation): the same again may pass."""
     AWAY = auto()
-    """Postgres cannot be reached, is stopping, or did not answer in time."""
+    """Postgres cannot be reached, did not answer in time, or would take no row as it is."""
     DATA = auto()
     """Something in the rows themselves."""
 
@@ -29,6 +29,8 @@ _AWAY = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InternalClientError,
     asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
 )
 
 DRIVER_ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, *_AWAY)
@@ -39,9 +41,22 @@ def failure_of(error: BaseException) -> Failure:
     """What this driver error means. Never reads a message or a constraint's name."""
     if isinstance(error, _RETRY):
         return Failure.RETRY
-    if isinstance(error, asyncpg.DataError) or not isinstance(error, _AWAY):
+    if isinstance(error, asyncpg.DataError):
+        return Failure.DATA
+    # A row for which there is no partition yet violates no constraint that has a name.
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name:
         return Failure.DATA
     return Failure.AWAY
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether it is said of Postgres, and not of the statement."""
+    return isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the server takes no writes: a standby, or what was the primary before a failover."""
+    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
 def is_too_slow(error: BaseException | None) -> bool:

@@ -63,15 +63,35 @@ async def _on_each_mark(connection: Connection, statement: str) -> list[str]:
 
 async def pending_migrations(connection: Connection) -> list[str]:
     """The ids of the migrations that this database has not seen. Changes nothing."""
+    return sorted(set(_known_migrations()) - await _run_migrations(connection))
+
+
+async def check_database(connection: Connection) -> None:
+    """raises  MigrationError: this version of the service cannot use the database"""
+    encoding = await connection.fetchval("show server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(f"its encoding is {encoding}: make one with encoding 'UTF8'")
+    if newer := sorted(await _run_migrations(connection) - set(_known_migrations())):
+        raise MigrationError(
+            f"it is of a newer version of the service ({newer[-1]}): start that version"
+        )
+
+
+async def _run_migrations(connection: Connection) -> set[str]:
+    there = await connection.fetchval("select to_regclass('migration') is not null")
+    rows = await connection.fetch("select name from migration") if there else []
+    return {row["name"] for row in rows}
+
+
+def _known_migrations() -> list[str]:
     from piccolo.apps.migrations.commands.base import BaseMigrationManager
 
     from app.db.piccolo_app import APP_CONFIG
 
-    there = await connection.fetchval("select to_regclass('migration') is not null")
-    rows = await connection.fetch("select name from migration") if there else []
     manager = BaseMigrationManager()
     modules = manager.get_migration_modules(APP_CONFIG.resolved_migrations_folder_path)
-    return sorted(set(manager.get_migration_ids(modules)) - {row["name"] for row in rows})
+    ids: list[str] = manager.get_migration_ids(modules)
+    return ids
 
 
 async def migrate(database_url: str, *, months_ahead: int = 3) -> list[str]:
@@ -88,6 +108,7 @@ async def migrate(database_url: str, *, months_ahead: int = 3) -> list[str]:
             await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
             await Migration.create_table(if_not_exists=True)
             before = await Migration.get_migrations_which_ran(app_name="cdp")
+            await check_database(connection)
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 result = await run_forwards("cdp")
             if not result.success:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,23 @@ async def open_reading_pool(database_url: str, *, max_size: int, statement_secon
         server_settings=READING_SETTINGS | limit,
         reset=_nothing_to_reset,
     )
+
+
+class Share:
+    """One tenant's part of a pool: all but one of its connections, so that others find one."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._turns = asyncio.Semaphore(max(1, pool.get_max_size() - 1))
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        async with self._turns, self._pool.acquire() as connection:
+            yield connection
+
+
+Lender = Pool | Share
+"""Where readers take their connections."""
 
 
 def lent_pool() -> Pool:

@@ -13,7 +13,7 @@ def load_statements(python_file: str) -> dict[str, str]:
 
     raises  ValueError when a name is given twice or text stands before the first name.
     """
-    text = Path(python_file).with_suffix(".sql").read_text()
+    text = Path(python_file).with_suffix(".sql").read_text("utf-8")
     head, *parts = _NAME.split(text)
     if any(line and not line.startswith("--") for line in head.splitlines()):
         raise ValueError(f"{python_file}: SQL before the first name")

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from app.access.keys import TenantSettings
-from app.db.failures import DRIVER_ERRORS, Failure, failure_of
+from app.db.failures import DRIVER_ERRORS, Failure, failure_of, is_read_only
 from app.db.pool import Pool
 from app.errors import AppError, ErrorCode
 from app.identity.queries import LostRace
@@ -56,8 +56,26 @@ class Submission:
         self.future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 
 
+class _Queue(deque[Submission]):
+    """What waits of one tenant."""
+
+    events = 0
+    size_bytes = 0
+
+    def add(self, submission: Submission) -> None:
+        self.append(submission)
+        self.events += len(submission.deliveries)
+        self.size_bytes += submission.size_bytes
+
+    def take(self) -> Submission:
+        submission = self.popleft()
+        self.events -= len(submission.deliveries)
+        self.size_bytes -= submission.size_bytes
+        return submission
+
+
 class Committer:
-    """The bounded queue of one worker and the lanes that empty it.
+    """The bounded queues of one worker and the lanes that empty them.
 
     pool        with a connection for each lane
     look_again  brings `marks` up to date; raises AppError UNAVAILABLE
@@ -75,7 +93,7 @@ class Committer:
         self._marks = marks
         self._look_again = look_again
         self._settings = settings
-        self._queues: dict[int, deque[Submission]] = {}
+        self._queues: dict[int, _Queue] = {}
         self._under_way: Counter[int] = Counter()
         self._deadlines: deque[Submission] = deque()
         self._events = 0
@@ -100,18 +118,29 @@ class Committer:
         submission = Submission(
             tenant, deliveries, time.monotonic() + self._settings.answer_within_seconds
         )
-        if self._events and (
-            self._events + len(deliveries) > self._settings.max_queue_events
-            or self._bytes + submission.size_bytes > self._settings.max_queue_bytes
-        ):
+        queue = self._queues.get(tenant.tenant_id) or _Queue()
+        if not self._has_room(queue, submission):
             raise unavailable("the queue is full")
         self._events += len(deliveries)
         self._bytes += submission.size_bytes
-        self._queues.setdefault(tenant.tenant_id, deque()).append(submission)
+        queue.add(submission)
+        self._queues.setdefault(tenant.tenant_id, queue)
         self._deadlines.append(submission)
         QUEUE_EVENTS.set(self._events)
         self._wake.set()
         return await submission.future
+
+    def _has_room(self, queue: _Queue, submission: Submission) -> bool:
+        """A tenant may have as much waiting as it leaves free: there is room for the next one.
+
+        What finds nothing waiting is taken, however large.
+        """
+        events = queue.events + self._events + len(submission.deliveries)
+        size_bytes = queue.size_bytes + self._bytes + submission.size_bytes
+        return not self._events or (
+            events <= self._settings.max_queue_events
+            and size_bytes <= self._settings.max_queue_bytes
+        )
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -152,7 +181,7 @@ class Committer:
             while queue and (
                 not group or size + len(queue[0].deliveries) <= self._settings.max_flush_events
             ):
-                submission = queue.popleft()
+                submission = queue.take()
                 self._events -= len(submission.deliveries)
                 self._bytes -= submission.size_bytes
                 if not submission.future.done():
@@ -217,6 +246,8 @@ class Committer:
                     error=type(error).__name__,
                     events=len(deliveries),
                 )
+                if is_read_only(error):
+                    await self._pool.expire_connections()  # the next ones may reach the primary
                 if failure is not Failure.RETRY:
                     break
             except Exception:  # a fault of ours: it must not end the lane

@@ -12,7 +12,7 @@ from app import clock
 from app.access import queries as access
 from app.access.directory import Directory
 from app.access.keys import Principal, TenantSettings
-from app.db.failures import DRIVER_ERRORS
+from app.db.failures import DRIVER_ERRORS, is_read_only
 from app.db.pool import Pool
 from app.errors import ErrorCode, Violation
 from app.ingest.committer import Committer, unavailable
@@ -21,8 +21,9 @@ from app.ingest.event import Event, Judged, Outcome, Rejected
 from app.ingest.judge import Clock, Judge
 from app.ingest.standing import Delivery
 
+SLICE_BYTES = 256 * 1024
+"""Judged in one go, or one item that is larger; between slices other requests get their turn."""
 SLICE_ITEMS = 100
-"""Judged in one go; between slices other requests get their turn."""
 REGISTER_SECONDS = 1.8
 """A caller with a new source waits this long for Postgres."""
 
@@ -52,11 +53,14 @@ class Ingest:
         sources = self._directory.sources(principal.tenant.tenant_id)
         at = Clock.at(clock.now())
         judged: list[Judged] = []
-        for start in range(0, len(items), SLICE_ITEMS):
-            if start:
+        count = size = 0
+        for raw in items:
+            if count == SLICE_ITEMS or size >= SLICE_BYTES:
+                count = size = 0
                 await asyncio.sleep(0)
-            for raw in items[start : start + SLICE_ITEMS]:
-                judged.append(self._judge.judge(decode_event(raw), raw, principal, sources, at))
+            judged.append(self._judge.judge(decode_event(raw), raw, principal, sources, at))
+            count += 1
+            size += len(raw)
         return judged
 
     async def admit(
@@ -116,6 +120,8 @@ class Ingest:
                 # Not waited for when it takes too long: its rollback may take longer still.
                 return await asyncio.shield(self._register_now(tenant, names))
         except DRIVER_ERRORS as error:
+            if is_read_only(error):
+                await self._pool.expire_connections()
             raise unavailable("the database is away or overloaded") from error
 
     async def _register_now(

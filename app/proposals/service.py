@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from app.db.pool import Connection, Pool
+from app.db.pool import Connection, Lender
 from app.ingest.decode import decode_event
 from app.ingest.event import Decoded
 from app.process import beside_events
@@ -52,7 +52,7 @@ class Proposed(msgspec.Struct, frozen=True):
 
 
 async def propose_draft(
-    pool: Pool, tenant_id: int, actor: Actor, name: str
+    pool: Lender, tenant_id: int, actor: Actor, name: str
 ) -> Proposed | NotFound | Invalid | NotPermitted:
     """For an event type that is not registered, or the properties that a registered one lacks.
 

@@ -43,6 +43,8 @@ async def roll_up(pool: Pool, passed_over: dict[int, datetime] | None = None) ->
     passed_over = {} if passed_over is None else passed_over
     async with pool.acquire(timeout=2) as connection:
         await connection.execute(SQL["start_progress"])
+        now = clock.now()
+        await connection.execute(SQL["pull_back"], now, floor(now - HOUR, DAY))
         horizon = await read_horizon(connection, ROLL_AFTER)
         due = floor(min(horizon, clock.now() - ROLL_AFTER), ROLL_STEP)
         rolled = 0

@@ -18,6 +18,25 @@ where not exists (
 )
 on conflict do nothing
 
+-- name: pull_back
+-- Where the clock was ahead, and was set right: what was summed up of times to come is summed up
+-- again, and so is today.
+-- $1  now
+-- $2  the day to begin with
+with ahead as (
+    update ingest_stat_progress
+    set rolled_until = $2, days_until = least(days_until, $2)
+    where bucket = 0 and rolled_until > $1
+    returning tenant_id
+), hours as (
+    delete from ingest_stat_hour h
+    using ahead
+    where h.bucket = 0 and h.tenant_id = ahead.tenant_id and h.hour >= $2
+)
+delete from ingest_stat_day d
+using ahead
+where d.bucket = 0 and d.tenant_id = ahead.tenant_id and d.day >= $2
+
 -- name: claim_due
 -- A tenant with minutes to be summed up; others are left to the worker that has them.
 -- $2  those that are passed over

@@ -176,6 +176,25 @@ async def test_a_tenant_whose_sums_fail_holds_up_no_other(
     assert await rolled_until(pool, seeded.tenant_id) == ahead
 
 
+async def test_a_clock_that_was_ahead_takes_nothing_from_the_charts(
+    pool: Pool, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, true_now = CountKey(0, 0, ACCEPTED, ""), clock.now()
+    ahead = true_now + timedelta(days=1, hours=2)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(clock, "now", lambda: ahead)
+        await count(pool, seeded.tenant_id, ahead - timedelta(hours=1), key)
+        await pool.execute(
+            "insert into ingest_stat_progress"
+            " values (0, $1, $2, date_trunc('day', $2::timestamptz))", seeded.tenant_id, ahead,
+        )  # fmt: skip
+    await count(pool, seeded.tenant_id, true_now - timedelta(minutes=10), key, 5)
+    await roll_up(pool)
+    assert await rolled_until(pool, seeded.tenant_id) <= true_now
+    assert await total(pool, seeded.tenant_id, true_now - timedelta(days=1), true_now) == 5
+    assert await total(pool, seeded.tenant_id, true_now - timedelta(days=1), ahead) == 6
+
+
 async def rolled_until(pool: Pool, tenant_id: int) -> datetime:
     until: datetime = await pool.fetchval(
         "select rolled_until from ingest_stat_progress where tenant_id = $1", tenant_id

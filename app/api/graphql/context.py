@@ -10,7 +10,7 @@ import strawberry
 
 from app.access.keys import Principal
 from app.api.graphql.loaders import Loaders
-from app.db.pool import Pool
+from app.db.pool import Lender
 from app.live.outcome import Which
 from app.live.subscription import Subscription
 from app.settings import Settings
@@ -22,7 +22,7 @@ class Context(msgspec.Struct, frozen=True):
     """The tenant comes from the key and from nowhere else."""
 
     principal: Principal
-    pool: Pool
+    pool: Lender
     """For reading: the planner's own choices, and a time limit for each statement."""
     settings: Settings
     loaders: Loaders

@@ -7,7 +7,9 @@ what is left of it is a few lines.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +24,7 @@ from app.api.graphql.context import Context
 from app.api.graphql.ide import ide_routes
 from app.api.graphql.loaders import Loaders
 from app.api.graphql.schema import NO_OPERATION, Schema, build_schema
-from app.db.pool import Pool
+from app.db.pool import Pool, Share
 from app.errors import AppError, ErrorCode
 from app.settings import Settings
 
@@ -51,7 +53,7 @@ class GraphQL:
     """The schema, and what its resolvers run on, in one worker."""
 
     def __init__(self, pool: Pool, authenticator: Authenticator, settings: Settings) -> None:
-        self._pool = pool
+        self._shares: defaultdict[int, Share] = defaultdict(partial(Share, pool))
         self._authenticator = authenticator
         self._settings = settings
         self.schema: Schema = build_schema(introspection=settings.graphql_introspection)
@@ -99,11 +101,12 @@ class GraphQL:
         return _ANSWER.encode(answer)
 
     def _context(self, principal: Principal) -> Context:
+        share = self._shares[principal.tenant.tenant_id]
         return Context(
             principal=principal,
-            pool=self._pool,
+            pool=share,
             settings=self._settings,
-            loaders=Loaders(self._pool, principal),
+            loaders=Loaders(share, principal),
         )
 
 

@@ -9,7 +9,7 @@ from strawberry.dataloader import DataLoader
 
 from app.access.keys import Principal
 from app.api.graphql.registry_loaders import RegistryLoaders
-from app.db.pool import Pool
+from app.db.pool import Lender
 from app.db.scan import Position
 from app.dedupe import reading as deliveries
 from app.dedupe.reading import Asked, StoredDelivery
@@ -43,7 +43,7 @@ class PersonPage(NamedTuple):
 class Loaders:
     """One for each request: nothing is remembered beyond it, nothing is shared between tenants."""
 
-    def __init__(self, pool: Pool, principal: Principal) -> None:
+    def __init__(self, pool: Lender, principal: Principal) -> None:
         self._pool = pool
         self._tenant_id = principal.tenant.tenant_id
         self.registry = RegistryLoaders(pool, principal.tenant.tenant_id)

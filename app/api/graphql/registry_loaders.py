@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from strawberry.dataloader import DataLoader
 
-from app.db.pool import Pool
+from app.db.pool import Lender
 from app.registry.governance import queries
 from app.registry.governance.queries import (
     DraftRow,
@@ -34,7 +34,7 @@ class SendersKey(NamedTuple):
 class RegistryLoaders:
     """One for each request; by event type id unless it says otherwise."""
 
-    def __init__(self, pool: Pool, tenant_id: int) -> None:
+    def __init__(self, pool: Lender, tenant_id: int) -> None:
         self._pool = pool
         self._tenant_id = tenant_id
         self.event_type: DataLoader[int, EventTypeRow] = DataLoader(self._event_types)

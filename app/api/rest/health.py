@@ -12,6 +12,7 @@ from app.metrics import exposition
 from app.refresher import Refresher
 
 READY_SECONDS = 1.0
+_REFUSES_WRITES = "select current_setting('transaction_read_only')::bool"
 GET_OR_HEAD = [HttpMethod.GET, HttpMethod.HEAD]
 """Load balancers ask either way."""
 
@@ -24,13 +25,15 @@ class Health:
         self._refresher = refresher
 
     async def database_answers(self) -> bool:
-        """A statement runs within a second, and keys and registry have been read."""
+        """A server that takes writes answers in a second; keys and registry have been read."""
         try:
             async with self._pool.acquire(timeout=READY_SECONDS) as connection:
-                await connection.execute("select 1", timeout=READY_SECONDS)
+                refuses = await connection.fetchval(_REFUSES_WRITES, timeout=READY_SECONDS)
         except DRIVER_ERRORS:
             return False
-        return self._refresher.has_looked
+        if refuses:
+            await self._pool.expire_connections()  # the next ones may reach the primary
+        return self._refresher.has_looked and not refuses
 
 
 @route("/healthz", http_method=GET_OR_HEAD)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from app.db.failures import DRIVER_ERRORS, is_too_slow
-from app.db.pool import Connection, Pool
+from app.db.pool import Connection, Lender
 from app.segments import queries as marks
 from app.segments.asking import Asked, NeedsPersonalData, NotReady, Refused, resolve_conditions
 from app.segments.audience import queries
@@ -30,7 +30,7 @@ class TooSlow(msgspec.Struct, frozen=True):
 
 
 async def preview_audience(
-    pool: Pool,
+    pool: Lender,
     tenant_id: int,
     definition: Definition,
     sample: int,
