@@ -107,12 +107,21 @@ where id = (
 )
 
 -- name: start_building
--- Counters say how much there is to read: nobody has to count it.
+-- Counters say how much there is to read: nobody has to count it. Hours where they are summed up,
+-- minutes behind: years of minutes would take longer than a statement may.
 update segment_property
 set known_at = $3,
     events_total = (
-        select coalesce(sum(s.events), 0) from ingest_stat s
-        where s.tenant_id = $1 and s.outcome = 1 and s.minute >= $4
+        select coalesce(sum(h.events), 0) from ingest_stat_hour h
+        where h.bucket = 0 and h.tenant_id = $1 and h.source_id = -1 and h.event_type_id = -1
+          and h.outcome = 1 and h.hour >= $4
+    ) + (
+        select coalesce(sum(m.events), 0) from ingest_stat m
+        where m.bucket = 0 and m.tenant_id = $1 and m.outcome = 1
+          and m.minute >= greatest($4, (
+              select p.rolled_until from ingest_stat_progress p
+              where p.bucket = 0 and p.tenant_id = $1
+          ))
     )
 where tenant_id = $1 and id = $2
 
