@@ -29,7 +29,9 @@ from app.replay import queries
 from app.replay.queries import DONE, STOPPED, Claimed, Tally
 
 STEP_ITEMS = 200
-"""Looked at in one step: as many as a flush takes, and 50 MiB at the very most."""
+"""Looked at in one step: as many as a flush takes."""
+STEP_BYTES = 4 << 20
+"""Or the one item that is larger: events of others wait in the same queue."""
 
 log = structlog.get_logger()
 
@@ -77,12 +79,10 @@ class Replayer:
             if principal is None:
                 await self._finish(connection, replay, STOPPED, "key_not_valid")
                 return True
-            scanned = await scan_oldest(
-                connection,
-                replay.tenant_id,
-                replay.filter,
-                replay.after,
-                STEP_ITEMS,
+            scanned = _bounded(
+                await scan_oldest(
+                    connection, replay.tenant_id, replay.filter, replay.after, STEP_ITEMS
+                )
             )
             if not scanned:
                 await self._finish(connection, replay, DONE)
@@ -165,6 +165,15 @@ class Replayer:
             clock.now(),
         )
         return answers
+
+
+def _bounded(scanned: Sequence[Scanned]) -> Sequence[Scanned]:
+    size = 0
+    for number, item in enumerate(scanned):
+        size += len(item.payload or b"")
+        if size > STEP_BYTES and number:
+            return scanned[:number]
+    return scanned
 
 
 async def paced(step: Callable[[], Awaitable[bool]]) -> None:

@@ -269,10 +269,11 @@ async def test_a_replay_can_be_stopped_also_when_it_is_over(api: Api, gql: Graph
         assert answer["stopQuarantineReplay"] == {"__typename": "NotFound"}
 
 
+@pytest.mark.parametrize(("bound", "value"), [("STEP_ITEMS", 2), ("STEP_BYTES", 1)])
 async def test_a_replay_goes_on_where_another_worker_left_it(
-    database_url: str, seeded: Seed, monkeypatch: pytest.MonkeyPatch
+    database_url: str, seeded: Seed, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
-    monkeypatch.setattr(job, "STEP_ITEMS", 2)
+    monkeypatch.setattr(job, bound, value)
     async with service_in_process(database_url, seeded) as api:
         await refuse(api, *(purchase(f"n{n}", eventType="nonsense") for n in range(7)))
         gql = GraphQL(api)
