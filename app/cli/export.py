@@ -134,10 +134,14 @@ def export(
             conditions=where or (),
         ),
     )
-    if spreadsheet and request.kind is not Kind.CSV:
+    _run(request, replace=force)
+
+
+def _run(request: Request, *, replace: bool) -> None:
+    if request.spreadsheet and request.kind is not Kind.CSV:
         raise Problem("--spreadsheet is for CSV")
     settings = read_settings()
-    with open_output(request.file, replace=force) as write, database_url(settings) as url:
+    with open_output(request.file, replace=replace) as write, database_url(settings) as url:
         events = asyncio.run(_export(request, settings, url, write))
     if request.file is not None:
         err.print(f"{events:,} events in {request.file}", markup=False)

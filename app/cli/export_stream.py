@@ -14,7 +14,7 @@ from typing import TypeVar
 from app.cli.export_filter import Wanted
 from app.cli.export_rows import Exported, exported
 from app.cli.runtime import Problem
-from app.db.failures import DRIVER_ERRORS, Failure, failure_of
+from app.db.failures import DRIVER_ERRORS, is_transient
 from app.db.pool import Connection, Pool
 from app.db.scan import Position
 from app.identity import reading as identities
@@ -118,7 +118,7 @@ class Source:
             try:
                 return await self._once(read)
             except DRIVER_ERRORS as error:
-                if failure_of(error) is Failure.DATA:
+                if not is_transient(error):
                     raise
                 self._told(f"Postgres does not answer; again in {pause:g} s")
             await asyncio.sleep(pause)

@@ -33,6 +33,8 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
 )
 
+LOCKED_OUT = asyncpg.LockNotAvailableError
+"""A lock was not to be had within `lock_timeout`."""
 DRIVER_ERRORS: tuple[type[Exception], ...] = (asyncpg.PostgresError, *_AWAY)
 """Everything that a statement or an acquire can raise."""
 
@@ -49,9 +51,9 @@ def failure_of(error: BaseException) -> Failure:
     return Failure.AWAY
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether it is said of Postgres, and not of the statement."""
-    return isinstance(error, _AWAY) and not isinstance(error, asyncpg.DataError)
+def is_transient(error: BaseException | None) -> bool:
+    """Whether it is said of Postgres or of others, and not of the statement: it may pass later."""
+    return isinstance(error, (*_RETRY, *_AWAY))
 
 
 def is_read_only(error: BaseException) -> bool:
@@ -67,11 +69,6 @@ def is_too_slow(error: BaseException | None) -> bool:
 def is_missing_table(error: BaseException | None) -> bool:
     """Whether a table that a statement names is gone."""
     return isinstance(error, asyncpg.UndefinedTableError)
-
-
-def is_locked_out(error: BaseException | None) -> bool:
-    """Whether a lock was not to be had within `lock_timeout`."""
-    return isinstance(error, asyncpg.LockNotAvailableError)
 
 
 def is_unusable_value(error: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 from app import clock
-from app.db.failures import DRIVER_ERRORS, is_locked_out
+from app.db.failures import LOCKED_OUT
 from app.db.locks import wait_briefly
 from app.db.pool import Connection
 
@@ -77,9 +77,7 @@ async def _execute_alone(connection: Connection, ddl: str) -> bool:
             await connection.execute(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})")
             await wait_briefly(connection)
             await connection.execute(ddl)
-    except DRIVER_ERRORS as error:
-        if not is_locked_out(error):
-            raise
+    except LOCKED_OUT:
         return False
     return True
 

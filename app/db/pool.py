@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -42,6 +41,7 @@ READING_SETTINGS = _EVERYWHERE | {
 CONNECT_SECONDS = 1.5
 COMMAND_SECONDS = 15.0
 LOOK_SECONDS = 5.0
+"""For a statement of a look at the registry."""
 TELLING_CONNECTIONS = 1
 """Of a worker, for what subscribers ask of each outcome: no request waits for them."""
 WATCHING_CONNECTIONS = 2
@@ -100,11 +100,11 @@ async def open_flush_pool(database_url: str, *, lanes: int, lock_seconds: float)
 
     lock_seconds  a flush waits this long for what others are writing
     """
-    limits = {
+    settings = _SETTINGS | {
         "lock_timeout": f"{int(lock_seconds * 1000)}",
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS * 1000}",
     }
-    return await _open_hot_pool(database_url, 0, lanes, COMMAND_SECONDS, limits)
+    return await _open_hot_pool(database_url, 0, lanes, COMMAND_SECONDS, settings)
 
 
 async def open_watching_pool(database_url: str) -> Pool:
@@ -119,7 +119,7 @@ async def _open_hot_pool(
     min_size: int,
     max_size: int,
     command_seconds: float,
-    limits: Mapping[str, str] = MappingProxyType({}),
+    settings: dict[str, str] = _SETTINGS,
 ) -> Pool:
     return await asyncpg.create_pool(
         database_url,
@@ -128,7 +128,7 @@ async def _open_hot_pool(
         init=prepare_connection,
         timeout=CONNECT_SECONDS,
         command_timeout=command_seconds,
-        server_settings=_SETTINGS | dict(limits),
+        server_settings=settings,
         reset=_nothing_to_reset,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -93,11 +93,9 @@ class Committer:
         self._marks = marks
         self._look_again = look_again
         self._settings = settings
-        self._queues: dict[int, _Queue] = {}
+        self._queues: defaultdict[int, _Queue] = defaultdict(_Queue)
         self._under_way: Counter[int] = Counter()
         self._deadlines: deque[Submission] = deque()
-        self._events = 0
-        self._bytes = 0
         self._wake = asyncio.Event()
         self._closing = False
         self._lanes = [
@@ -118,15 +116,12 @@ class Committer:
         submission = Submission(
             tenant, deliveries, time.monotonic() + self._settings.answer_within_seconds
         )
-        queue = self._queues.get(tenant.tenant_id) or _Queue()
+        queue = self._queues[tenant.tenant_id]
         if not self._has_room(queue, submission):
             raise unavailable("the queue is full")
-        self._events += len(deliveries)
-        self._bytes += submission.size_bytes
         queue.add(submission)
-        self._queues.setdefault(tenant.tenant_id, queue)
         self._deadlines.append(submission)
-        QUEUE_EVENTS.set(self._events)
+        QUEUE_EVENTS.set(self._waiting_events())
         self._wake.set()
         return await submission.future
 
@@ -135,12 +130,17 @@ class Committer:
 
         What finds nothing waiting is taken, however large.
         """
-        events = queue.events + self._events + len(submission.deliveries)
-        size_bytes = queue.size_bytes + self._bytes + submission.size_bytes
-        return not self._events or (
+        waiting = self._waiting_events()
+        waiting_bytes = sum(queue.size_bytes for queue in self._queues.values())
+        events = queue.events + waiting + len(submission.deliveries)
+        size_bytes = queue.size_bytes + waiting_bytes + submission.size_bytes
+        return not waiting or (
             events <= self._settings.max_queue_events
             and size_bytes <= self._settings.max_queue_bytes
         )
+
+    def _waiting_events(self) -> int:
+        return sum(queue.events for queue in self._queues.values())
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -182,14 +182,12 @@ class Committer:
                 not group or size + len(queue[0].deliveries) <= self._settings.max_flush_events
             ):
                 submission = queue.take()
-                self._events -= len(submission.deliveries)
-                self._bytes -= submission.size_bytes
                 if not submission.future.done():
                     group.append(submission)
                     size += len(submission.deliveries)
             if queue:
                 self._queues[tenant_id] = queue
-            QUEUE_EVENTS.set(self._events)
+            QUEUE_EVENTS.set(self._waiting_events())
             if group:
                 return group
         return []

@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timedelta
 
 from app import clock
-from app.db.failures import DRIVER_ERRORS, is_locked_out
+from app.db.failures import LOCKED_OUT
 from app.db.horizon import read_horizon
 from app.db.locks import wait_briefly
 from app.db.partitions import first_month
@@ -70,9 +70,7 @@ async def drop_next(connection: Connection) -> bool:
     try:
         async with connection.transaction():
             return await _drop(connection, clock.now())
-    except DRIVER_ERRORS as error:
-        if not is_locked_out(error):
-            raise
+    except LOCKED_OUT:
         return False
 
 

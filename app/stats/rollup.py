@@ -46,7 +46,7 @@ async def roll_up(pool: Pool, passed_over: dict[int, datetime] | None = None) ->
         now = clock.now()
         await connection.execute(SQL["pull_back"], now, floor(now - HOUR, DAY))
         horizon = await read_horizon(connection, ROLL_AFTER)
-        due = floor(min(horizon, clock.now() - ROLL_AFTER), ROLL_STEP)
+        due = floor(min(horizon, now - ROLL_AFTER), ROLL_STEP)
         rolled = 0
         while rolled < HOURS_A_TURN and await _roll_next(connection, due, passed_over):
             rolled += 1

@@ -20,7 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.access.queries import revoke_key
 from app.db.embedded import EmbeddedPostgres
 from app.db.migrate import migrate
-from app.db.pool import lent_pool
 from app.registry.files import read_registry
 from app.registry.service import apply_files
 from tests.api.test_cli import NUMBER, TEXT, write_type
@@ -119,15 +118,6 @@ async def test_a_full_queue_answers_503_and_loses_nothing_that_was_accepted(
         accepted = 1 + sum(answer.status_code == 202 for answer in answers)
         assert stored[0]["events"] == accepted
         assert all("retry-after" in a.headers for a in answers if a.status_code == 503)
-
-
-async def test_events_are_taken_while_other_work_has_all_of_its_connections(
-    database_url: str, seeded: Seed
-) -> None:
-    async with service_in_process(database_url, seeded, pool_size=2) as api:
-        assert (await api.post(purchase("before"))).status_code == 202
-        async with lent_pool().acquire(), lent_pool().acquire():
-            assert (await api.post(purchase("meanwhile"))).status_code == 202
 
 
 @rule("4.22: a publish is enforced on every worker")

@@ -36,7 +36,7 @@ from app.api.graphql.segments import SegmentsMutation, SegmentsQuery
 from app.api.graphql.sources import SourcesMutation, SourcesQuery
 from app.api.graphql.stats import StatsQuery
 from app.api.graphql.unmerge import UnmergeMutation
-from app.db.failures import is_away, is_too_slow, is_unusable_value
+from app.db.failures import is_too_slow, is_transient, is_unusable_value
 
 log = structlog.get_logger()
 
@@ -116,7 +116,7 @@ def _what_went_wrong(fault: Exception | None) -> tuple[str, str]:
         return "TOO_SLOW", "the database took too long: ask for less"
     if is_unusable_value(fault):
         return "BAD_USER_INPUT", "a value is none that the database knows, like a text with NUL"
-    if fault is not None and is_away(fault):
+    if is_transient(fault):
         return "UNAVAILABLE", "the database is away or overloaded: try again"
     return "INTERNAL_ERROR", "a fault of the service"
 

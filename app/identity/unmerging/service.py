@@ -14,7 +14,7 @@ import msgspec
 
 from app import clock, ids
 from app.db.audit import record_change
-from app.db.failures import DRIVER_ERRORS, is_locked_out, is_too_slow
+from app.db.failures import DRIVER_ERRORS, LOCKED_OUT, is_too_slow
 from app.db.pool import Connection, lent_pool
 from app.db.transaction import transaction
 from app.identity import queries as identities
@@ -89,9 +89,9 @@ async def unmerge_profile(
             await queries.limit_time(connection, WAIT_SECONDS, STATEMENT_SECONDS)
             await queries.hold_graph(connection, tenant_id)
             return await _unmerge(connection, tenant_id, hash_key, profile_id, actor, reason)
+    except LOCKED_OUT:
+        return NotUnmerged.BUSY
     except DRIVER_ERRORS as error:
-        if is_locked_out(error):
-            return NotUnmerged.BUSY
         # A TimeoutError is the client's own: who knows what has become of the commit.
         if is_too_slow(error) and not isinstance(error, TimeoutError):
             return NotUnmerged.TOO_SLOW
